@@ -1,0 +1,62 @@
+"""`python3 -m lesson_support COMMAND`: starts on a bare Python and goes on inside `.venv`."""
+
+import sys
+from importlib import import_module
+
+from lesson_support.commands import CommandError, setup
+
+COMMANDS = {
+    "lab": "open JupyterLab on the first lesson",
+    "test": "run every check, on SQLite and on PostgreSQL",
+    "refresh": "run notebooks and store their outputs",
+    "doctor": "say what is installed, which database answers and what to do",
+    "reset": "throw your own workspace away",
+}
+
+
+def overview() -> str:
+    """The text of `--help`: each command with what it does."""
+    rows = [f"  {name:<9}{what}" for name, what in COMMANDS.items()]
+    head = "usage: python3 -m lesson_support COMMAND [options]\n"
+    return "\n".join([head, *rows, "\nCOMMAND --help says more."])
+
+
+def run(args: "list[str]") -> int:
+    """Runs one command and returns its exit code; what stops it is raised as CommandError."""
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    name, rest = args[0], args[1:]
+    if name not in COMMANDS:
+        raise CommandError(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}")
+    setup.check_python(name)
+    if not {"-h", "--help"} & set(rest):
+        code = setup.enter_environment(args)
+        if code is not None:
+            return code
+    return import_module(f"lesson_support.commands.{name}").main(rest)
+
+
+def main() -> int:
+    """Runs the command of the command line; an expected failure is one sentence and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="replace")
+    try:
+        return run(sys.argv[1:])
+    except CommandError as error:
+        sentence = str(error)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        from lesson_support.errors import LessonError
+
+        if not isinstance(error, LessonError):
+            raise
+        sentence = str(error)
+    print(f"lesson_support: {sentence}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

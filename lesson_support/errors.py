@@ -1,0 +1,518 @@
+"""Says in one plain sentence what went wrong, and keeps the whole story one `%tb` away."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import sys
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+import sqlalchemy
+from sqlalchemy import exc
+from sqlalchemy.orm import exc as orm_exc
+
+from ._html import Shown, escape
+from ._source import statement_at
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class LessonError(Exception):
+    """Something is wrong in the set-up or in the use of `lesson_support`.
+
+    `str(error)` is one sentence with the cause and the next step.
+    """
+
+
+class _Rule(NamedTuple):
+    says: str
+    todo: str = ""
+    same_class: str = ""  # where SQLite and PostgreSQL raise two classes: the one above both
+
+
+_AGAIN = "session.rollback() if the Session is still open, then run the cell again"
+
+_RULES = {
+    "not null": _Rule(
+        "the database refused: a required value is missing (NOT NULL)",
+        f"give the row that value or that parent; {_AGAIN}",
+    ),
+    "foreign key": _Rule(
+        "the database refused: a key would point at a row that is not there (FOREIGN KEY)",
+        "save the parent before the child, or deal with the children before you delete the "
+        f"parent; {_AGAIN}",
+    ),
+    "unique": _Rule(
+        "the database refused: a value that must be unique is there already (UNIQUE)",
+        f"choose another value, or change the row that has it; {_AGAIN}",
+    ),
+    "check": _Rule(
+        "the database refused: a value breaks a rule of the table (CHECK)",
+        f"choose a value that the rule allows; {_AGAIN}",
+    ),
+    "no table": _Rule(
+        "the database refused: there is no table with this name",
+        "run the cell with create_all(engine) first, and look for a typing error in the name",
+        "DatabaseError",
+    ),
+    "no column": _Rule(
+        "the database refused: there is no column with this name",
+        "look for a typing error; create_all(engine) never adds a column to a table that exists, "
+        "so after a change of the class run drop_all(engine) first",
+        "DatabaseError",
+    ),
+    "ambiguous": _Rule(
+        "the database refused: two tables have a column with this name",
+        "write the table's name before the column's",
+        "DatabaseError",
+    ),
+    "exists": _Rule(
+        "the database refused: a table or an index with this name is there already",
+        "drop it first, or let create_all(engine) make only what is missing",
+        "DatabaseError",
+    ),
+    "needed": _Rule(
+        "the database refused: something else still needs what you drop",
+        "drop first what depends on it; drop_all(engine) knows the order",
+    ),
+    "syntax": _Rule(
+        "the database refused: this is no correct SQL (syntax)",
+        "compare the statement with the manual near the word that the database names",
+        "DatabaseError",
+    ),
+    "key target": _Rule(
+        "the database refused: a foreign key must point at a primary key or a unique column",
+        "correct the name in ForeignKey(...), or make that column unique",
+        "DatabaseError",
+    ),
+    "too long": _Rule(
+        "the database refused: a text is longer than its column allows",
+        f"shorten the text, or declare a longer String(...); {_AGAIN}",
+    ),
+    "too big": _Rule(
+        "the database refused: a number is too big for its column",
+        f"choose a smaller number; {_AGAIN}",
+    ),
+    "type": _Rule(
+        "the database refused: a value has the wrong type for its column",
+        f"give a value of the column's type; {_AGAIN}",
+    ),
+    "binding": _Rule(
+        "a value has a type that cannot be stored",
+        "give plain values: numbers, texts, dates, None; for a related object use its "
+        "relationship, not its key",
+    ),
+    "locked": _Rule(
+        "the database is locked: another transaction is still open",
+        "commit or roll back where it is open (in another notebook, or in a Session of this one), "
+        "then run the cell again",
+    ),
+    "deadlock": _Rule(
+        "the database stopped this transaction, because it and another one block each other",
+        "session.rollback(), then run the cell again",
+    ),
+    "aborted": _Rule(
+        "an earlier statement of this transaction failed, so the database ignores the rest of it",
+        "session.rollback(), mend the earlier statement, then run the cell again",
+    ),
+    "read only": _Rule(
+        "the database is read-only: nothing can be written",
+        "run the cell with connect(...) again; on SQLite make the file and its folder writable, "
+        "on PostgreSQL name the primary server",
+        "DatabaseError",
+    ),
+    "rights": _Rule(
+        "the database refused: you may not do this here (no permission)",
+        "work in the tables that connect(...) gave you",
+    ),
+    "full": _Rule("the disk of the database is full", "free some space, then run the cell again"),
+    "file": _Rule(
+        "the database file cannot be opened",
+        "run the cell with connect(...) again; it says what is wrong",
+    ),
+    "stopped": _Rule(
+        "interrupted: the cell stopped before its end",
+        "a change under way is undone: run session.rollback() if a Session is open, then go on",
+    ),
+    "closed": _Rule(
+        "the connection to the database was closed",
+        "it closes when connect(...) runs again or when the server stops; run the cell with "
+        "connect(...) again, then make a new Session",
+    ),
+}
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_SQLSTATES = {
+    "23502": "not null",
+    "23503": "foreign key",
+    "23001": "foreign key",  # ON DELETE RESTRICT from PostgreSQL 18 on
+    "23505": "unique",
+    "23514": "check",
+    "42P01": "no table",
+    "42703": "no column",
+    "42702": "ambiguous",
+    "42P07": "exists",
+    "2BP01": "needed",
+    "42601": "syntax",
+    "42830": "key target",
+    "22001": "too long",
+    "22003": "too big",
+    "22P02": "type",
+    "22007": "type",
+    "42804": "type",
+    "55P03": "locked",
+    "40P01": "deadlock",
+    "40001": "deadlock",
+    "25P02": "aborted",
+    "25006": "read only",
+    "42501": "rights",
+    "53100": "full",
+    "57014": "stopped",
+    "57P01": "closed",
+    "57P02": "closed",
+}
+
+# https://www.sqlite.org/rescode.html
+_SQLITE_NAMES = {
+    "SQLITE_CONSTRAINT_NOTNULL": "not null",
+    "SQLITE_CONSTRAINT_FOREIGNKEY": "foreign key",
+    "SQLITE_CONSTRAINT_UNIQUE": "unique",
+    "SQLITE_CONSTRAINT_PRIMARYKEY": "unique",
+    "SQLITE_CONSTRAINT_ROWID": "unique",
+    "SQLITE_CONSTRAINT_CHECK": "check",
+    "SQLITE_MISMATCH": "type",
+    "SQLITE_BUSY": "locked",
+    "SQLITE_LOCKED": "locked",
+    "SQLITE_READONLY": "read only",
+    "SQLITE_FULL": "full",
+    "SQLITE_CANTOPEN": "file",
+    "SQLITE_NOTADB": "file",
+    "SQLITE_INTERRUPT": "stopped",
+}
+
+# SQLite has one code, SQLITE_ERROR, for all of these; its texts are always English.
+_SQLITE_TEXTS = {
+    r"no such table": "no table",
+    r"no such column|has no column named": "no column",
+    r"ambiguous column name": "ambiguous",
+    r"already exists|already another table": "exists",
+    r"syntax error|incomplete input|unrecognized token": "syntax",
+    r"foreign key mismatch": "key target",
+    r"FOREIGN KEY constraint failed": "foreign key",  # ON DELETE RESTRICT, seen as a trigger
+}
+
+# A failed connection has no code, neither from libpq nor from psycopg.
+_NO_CONNECTION = [
+    (
+        r"resolve host|translate host name|name or service not known|getaddrinfo|idna|label",
+        "The host name {host} is unknown: look for a typing error in LESSONS_DATABASE_URL, where "
+        "@ in a password is written %40, or go online.",
+    ),
+    (
+        r"timeout expired|timed out",
+        "{server} does not answer: check host and port in LESSONS_DATABASE_URL, a firewall or a "
+        "VPN, or unset the variable to use SQLite.",
+    ),
+    (
+        r"no password supplied",
+        "LESSONS_DATABASE_URL has no password, and the server wants one: write it after the "
+        "user's name, as in user:password@host.",
+    ),
+    (
+        r"no pg_hba\.conf entry.*(no encryption|SSL off)",
+        "The server wants an encrypted connection: end LESSONS_DATABASE_URL with ?sslmode=require.",
+    ),
+    (
+        r"pg_hba\.conf",
+        "The server does not let user {user} into the database {database} from this machine: "
+        "correct LESSONS_DATABASE_URL, or ask the server's owner for access.",
+    ),
+    (
+        r'authentication failed|role ".*" (does not exist|is not permitted to log in)',
+        "The server refused the password for user {user}: correct both in LESSONS_DATABASE_URL, "
+        "where @ : / in a password are written %40 %3A %2F.",
+    ),
+    (
+        r"too many (clients|connections)|remaining connection slots",
+        "The server has no free connection: shut down the notebooks that you no longer use, then "
+        "run this cell again.",
+    ),
+    (
+        r'database ".*" does not exist',
+        "The server has no database named {database}: correct the name at the end of "
+        "LESSONS_DATABASE_URL, or create that database.",
+    ),
+    (
+        r"permission denied for database",
+        "User {user} may not use the database {database}: ask its owner for "
+        "GRANT CONNECT, CREATE ON DATABASE {database} TO {user}.",
+    ),
+    (
+        r"does not support SSL",
+        "The server has no encrypted connections: take sslmode out of LESSONS_DATABASE_URL.",
+    ),
+    (
+        r"certificate",
+        "The server's certificate cannot be checked: correct sslmode or sslrootcert in "
+        "LESSONS_DATABASE_URL.",
+    ),
+    (
+        r"invalid connection option|invalid \S+ value|invalid URI query",
+        "LESSONS_DATABASE_URL has a setting after its ? that PostgreSQL does not know: correct it "
+        "or leave it out.",
+    ),
+    (
+        r"starting up|shutting down|in recovery mode|not yet accepting",
+        "The server is just starting or stopping: wait a moment, then run this cell again.",
+    ),
+    (
+        r"refused|no such file|unreachable|no route to host",
+        "No PostgreSQL server answers at {server}: start it, or unset LESSONS_DATABASE_URL to use "
+        "SQLite.",
+    ),
+    (
+        r"invalid port",
+        "The port in LESSONS_DATABASE_URL is no port: correct the number after the host, mostly "
+        "5432.",
+    ),
+    (
+        r"SSL negotiation|closed the connection|invalid response|expected authentication",
+        "What answers at {server} is no PostgreSQL server: correct host and port in "
+        "LESSONS_DATABASE_URL.",
+    ),
+]
+
+_TODO_BY_CLASS = {
+    exc.PendingRollbackError: "run session.rollback(), then go on; the error before this one "
+    "says what went wrong",
+    orm_exc.DetachedInstanceError: "its Session is closed: read the attribute inside the `with "
+    "Session(engine)` block, or load it there beforehand with selectinload(...)",
+    exc.MultipleResultsFound: "narrow the question with where(...), or take all rows with .all()",
+    exc.NoResultFound: "check the condition, or use one_or_none(), which gives None",
+    exc.NoReferencedTableError: 'look at ForeignKey("table.column"): it wants the __tablename__, '
+    "and that class must be defined on the same Base",
+    exc.NoForeignKeysError: "the many side needs mapped_column(ForeignKey(...)) that points at "
+    "the one side",
+    exc.AmbiguousForeignKeysError: "there are two keys between these tables: name the right one "
+    "with relationship(foreign_keys=...)",
+    exc.ObjectNotExecutableError: "wrap a plain string in text(...)",
+    exc.TimeoutError: "too many Sessions are open: close them, best with `with Session(engine) "
+    "as session:`",
+    orm_exc.ObjectDeletedError: "its row is no longer in the database: load the objects again",
+    orm_exc.UnmappedInstanceError: "give an object of a mapped class; for a list use add_all(...)",
+}
+
+_TODO_BY_TEXT = {
+    r"Can't reconnect": "its connection was closed, by an interrupt or because connect(...) ran "
+    "again: run session.rollback(), then go on",
+    r"is already defined for this MetaData|Multiple classes found": "run the cell that defines "
+    "Base again, with all its classes after it",
+    r"Textual SQL expression": "wrap the plain string in text(...)",
+    r"mappers failed to initialize": "mend the relationship() that the message names, then run "
+    "the cell that defines Base and all its classes again",
+}
+
+
+def connection_sentence(
+    error: BaseException,
+    server: str = "the address",
+    host: str = "of the server",
+    user: str = "this user",
+    database: str = "of this name",
+) -> str:
+    """Say why there is no connection to PostgreSQL.
+
+    Args:
+        error: what the driver raised.
+        server: host and port as a learner writes them.
+        host: the host alone.
+        user: the name of the user.
+        database: the name of the database.
+
+    Returns:
+        One sentence with the cause and the next step. It never contains the driver's own text,
+        which may hold pieces of a password that was written with an unescaped `@`.
+    """
+    said = str(error)
+    sentence = (
+        "No connection to PostgreSQL at {server}: check LESSONS_DATABASE_URL, or unset it to use "
+        "SQLite."
+    )
+    for pattern, candidate in _NO_CONNECTION:
+        if re.search(pattern, said, re.IGNORECASE | re.DOTALL):
+            sentence = candidate
+            break
+    return sentence.format(server=server, host=host, user=user, database=database)
+
+
+def explain(error: BaseException) -> Shown:
+    """Say what an exception of SQLAlchemy or of a database driver means.
+
+    Args:
+        error: the exception, usually from `except ... as error`.
+
+    Returns:
+        A display. Its plain text names the class and the rule that was broken, in the same words
+        on SQLite and PostgreSQL; where the two raise different classes it names the class above
+        both. Its HTML adds what this database said, the statement and its values. Rules come from
+        `sqlstate` and `sqlite_errorname`
+        (https://docs.python.org/3/library/sqlite3.html#sqlite3.Error.sqlite_errorname).
+    """
+    rule = _rule(error)
+    name = rule.same_class if rule and rule.same_class else type(error).__name__
+    plain = f"{name}: {_first_line(error)}"
+    details = _details(error)
+    if name != type(error).__name__:
+        details.insert(0, ("its class here", type(error).__name__))
+    rows = "".join(
+        f"<div>{escape(label)}: <code>{escape(text)}</code></div>" for label, text in details
+    )
+    html = f"<div><strong>{escape(name)}</strong>: {escape(_first_line(error))}{rows}</div>"
+    return Shown(html, plain)
+
+
+def install_handler() -> None:
+    """Show failures of SQLAlchemy, of the lessons and interrupts as a few plain lines.
+
+    Works in IPython and Jupyter; elsewhere, and when it runs again, it does nothing. A failure
+    stays a failure: the kernel reports the true class, and `%tb` shows the full traceback. All
+    other exceptions look as always.
+    """
+    if "IPython" not in sys.modules:
+        return
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is not None:
+        shown_short = (exc.SQLAlchemyError, LessonError, KeyboardInterrupt)
+        shell.set_custom_exc(shown_short, _show_in_ipython)
+
+
+def _show_in_ipython(shell, etype, value, tb, tb_offset=None) -> None:
+    sys.last_type, sys.last_value, sys.last_traceback = etype, value, tb
+    sys.last_exc = value
+    try:
+        evalue, lines = _first_line(value), _lines(value, tb, shell.user_ns)
+    except Exception:  # a failure here must not hide the learner's own
+        shell.showtraceback((etype, value, tb))
+        return
+    shell._showtraceback(etype, evalue, lines)
+    if shell.call_pdb:
+        shell.debugger(force=True)
+
+
+def _lines(error: BaseException, tb: TracebackType | None, user_ns: dict) -> list[str]:
+    if isinstance(error, LessonError):
+        return [str(error)]
+    lines = [f"{type(error).__name__}: {_first_line(error)}"]
+    where = _your_line(tb, user_ns)
+    if where:
+        lines.append(f"your line {where[0]}: {where[1]}")
+    lines += [f"{label}: {text}" for label, text in _details(error)]
+    if todo := _todo(error):
+        lines.append(f"what to do: {todo}")
+    if code := getattr(error, "code", None):
+        version = "".join(sqlalchemy.__version__.split(".")[:2])
+        lines.append(f"more about it: https://sqlalche.me/e/{version}/{code}")
+    return [*lines, "(the full traceback: %tb)"]
+
+
+def _your_line(tb: TracebackType | None, user_ns: dict) -> tuple[int, str] | None:
+    found = None
+    while tb is not None:
+        if tb.tb_frame.f_globals is user_ns:
+            source = "".join(linecache.getlines(tb.tb_frame.f_code.co_filename))
+            number, text = statement_at(source, tb.tb_lineno)
+            if text:
+                found = number, text
+        tb = tb.tb_next
+    return found
+
+
+def _rule(error: BaseException) -> _Rule | None:
+    if isinstance(error, KeyboardInterrupt):
+        return _RULES["stopped"]
+    orig = getattr(error, "orig", None)
+    if not isinstance(error, exc.DBAPIError) or orig is None:
+        return None
+    name = _SQLSTATES.get(getattr(orig, "sqlstate", None) or "")
+    sqlite_name = getattr(orig, "sqlite_errorname", None)
+    if sqlite_name:
+        primary = "_".join(sqlite_name.split("_")[:2])
+        name = _SQLITE_NAMES.get(sqlite_name) or _SQLITE_NAMES.get(primary)
+    if name is None and type(orig).__module__ == "sqlite3":
+        said = str(orig)
+        name = next((n for text, n in _SQLITE_TEXTS.items() if re.search(text, said)), None)
+    if name is None and re.search("Error binding parameter|cannot adapt type", str(orig)):
+        name = "binding"
+    if name is None and error.connection_invalidated:
+        name = "closed"
+    return _RULES.get(name)
+
+
+def _first_line(error: BaseException) -> str:
+    rule = _rule(error)
+    if rule:
+        return rule.says
+    if isinstance(error, exc.DBAPIError):
+        if error.statement is None and type(error.orig).__module__.startswith("psycopg"):
+            return connection_sentence(error.orig)
+        return "the database refused this statement"
+    own = error.args[0] if isinstance(error, exc.StatementError) else error
+    text = (str(own).splitlines() or [""])[0]
+    text = text.split(" (Background on this error at:")[0]
+    if isinstance(error, exc.PendingRollbackError):
+        text = text.split(" Original exception was:")[0]
+    text = re.sub(r"^\((?:\w+\.)*(\w+)\) ", r"\1: ", text)
+    return _without_addresses(text)
+
+
+def _without_addresses(text: str) -> str:
+    return re.sub(r" at 0x[0-9A-Fa-f]+", "", text)
+
+
+def _details(error: BaseException) -> list[tuple[str, str]]:
+    if not isinstance(error, exc.StatementError):
+        return []
+    found = []
+    if any("autoflush" in note for note in error.detail):
+        found.append(("it happened", "while a query sent pending changes first (autoflush)"))
+    if isinstance(error, exc.DBAPIError) and error.statement is not None:
+        found.append(("the database said", _said(error.orig)))
+    if error.statement:
+        found.append(("the statement", _short(" ".join(error.statement.split()), 600)))
+        if error.params and error.hide_parameters:
+            found.append(("its values", "hidden (hide_parameters=True)"))
+        elif error.params:
+            found.append(("its values", _values(error.params)))
+    return found
+
+
+def _said(orig: BaseException | None) -> str:
+    diagnosis = getattr(orig, "diag", None)
+    first = getattr(diagnosis, "message_primary", None) or (str(orig).splitlines() or [""])[0]
+    detail = getattr(diagnosis, "message_detail", None)
+    return _short(f"{first} ({detail})" if detail else first, 400)
+
+
+def _values(params) -> str:
+    if isinstance(params, list) and len(params) > 3:
+        return _short(f"{params[:3]!r} and {len(params) - 3} more", 400)
+    return _short(repr(params), 400)
+
+
+def _short(text: str, limit: int) -> str:
+    text = _without_addresses(text)
+    return text if len(text) <= limit else text[: limit - 4].rstrip() + " ..."
+
+
+def _todo(error: BaseException) -> str:
+    rule = _rule(error)
+    if rule:
+        return rule.todo
+    said = str(error)
+    by_text = (todo for text, todo in _TODO_BY_TEXT.items() if re.search(text, said))
+    by_class = (todo for kind, todo in _TODO_BY_CLASS.items() if isinstance(error, kind))
+    return next(chain(by_text, by_class), "")

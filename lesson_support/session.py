@@ -1,0 +1,99 @@
+"""Shows what a Session knows about objects, without touching them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import inspect
+from sqlalchemy.exc import NoInspectionAvailable
+from sqlalchemy.orm import Session
+
+from ._html import Shown, escape
+from .errors import LessonError
+
+__all__ = ["states"]
+
+_STATES = {
+    "transient": ("○", "only in Python"),
+    "pending": ("◔", "added, not yet sent"),
+    "persistent": ("●", "has a row, in the Session"),
+    "deleted": ("✕", "DELETE was sent, not yet committed"),
+    "detached": ("◌", "has or had a row, in no Session"),
+}
+
+
+def states(session: Session, **objects: Any) -> Shown:
+    """Show in which of its five states each object is, and what the Session's identity map holds.
+
+    Looking changes nothing: no attribute is read, so nothing is loaded or flushed.
+    https://docs.sqlalchemy.org/en/21/orm/session_state_management.html
+
+    Args:
+        session: the Session to look into.
+        objects: mapped objects by the name to show, as in `states(session, physics=physics)`.
+
+    Returns:
+        A display with one line an object: its state, its identity, and notes (changed attributes,
+        marked for deletion, expired, collections that are not loaded).
+
+    Raises:
+        LessonError: when `session` is no Session, or one of the objects is not mapped.
+    """
+    if not isinstance(session, Session):
+        raise LessonError("states(session, name=object) needs an open Session as its first value.")
+    rows = []
+    for name, item in objects.items():
+        try:
+            state = inspect(item)
+            word = next(word for word in _STATES if getattr(state, word))
+        except (NoInspectionAvailable, AttributeError, StopIteration):
+            raise LessonError(f"{name} is no object of a mapped class, so it has no state.") from None
+        rows.append((name, word, _identity(state.identity_key), _notes(session, state)))
+    held = sorted(_identity(key) for key in session.identity_map.keys())  # noqa: SIM118
+    title = (
+        f"The Session holds {len(session.new)} new, {len(session.dirty)} changed, "
+        f"{len(session.deleted)} marked for deletion; identity map: {', '.join(held) or 'empty'}"
+    )
+    lines = [["object", "state", "", "identity", "notes"]]
+    lines += [[n, f"{_STATES[w][0]} {w}", _STATES[w][1], i, notes] for n, w, i, notes in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(5)]
+    plain = [
+        ("  " + "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True))).rstrip()
+        for line in lines
+    ]
+    body = "".join(
+        f'<tr><th scope="row"><code>{escape(name)}</code></th>'
+        f"<td>{_STATES[word][0]} <b>{word}</b></td><td>{_STATES[word][1]}</td>"
+        f"<td>{escape(identity)}</td><td>{escape(notes)}</td></tr>"
+        for name, word, identity, notes in rows
+    )
+    head = "".join(
+        f'<th scope="col">{w}</th>' for w in ("object", "state", "that is", "identity", "notes")
+    )
+    html = (
+        f'<div class="ls"><table><caption>{escape(title)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+    return Shown(html, "\n".join([title, *plain]) if rows else title)
+
+
+def _identity(key: tuple | None) -> str:
+    return f"{key[0].__name__} {', '.join(map(str, key[1]))}" if key else "none yet"
+
+
+def _notes(session: Session, state) -> str:
+    item, notes = state.obj(), []
+    if item in session.dirty:
+        changed = [a.key for a in state.attrs if a.history.has_changes()]
+        if changed:
+            notes.append("changed: " + ", ".join(changed))
+    if item in session.deleted:
+        notes.append("marked for deletion")
+    if state.persistent:
+        relationships = set(state.mapper.relationships.keys())  # noqa: SIM118
+        unloaded = sorted(relationships & state.unloaded)
+        if state.expired_attributes - relationships:
+            notes.append("expired")
+        elif unloaded:
+            notes.append("not loaded: " + ", ".join(unloaded))
+    return "; ".join(notes)

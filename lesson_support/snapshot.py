@@ -1,0 +1,237 @@
+"""Shows the rows of tables, and what a step inserted, changed, deleted or left alone."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, func, inspect, select
+from sqlalchemy.orm import Session
+
+from ._html import Shown, escape, plural
+from .errors import LessonError
+from .sql import quiet
+
+__all__ = ["Snapshot", "changes", "tables"]
+
+_SHOWN_ROWS = 12
+_READ_ROWS = 1000
+_LONGEST_VALUE = 60
+_WORDS = {"+": "inserted", "~": "changed", "-": "deleted", " ": "left alone"}
+_SIGNS = {"+": "+", "~": "~", "-": "−"}
+_CLASSES = {"+": "ins", "~": "upd", "-": "del", " ": ""}
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """One table at one moment; `rows` holds at most the first thousand, `count` counts them all."""
+
+    name: str
+    columns: tuple[str, ...]
+    key: tuple[int, ...]
+    rows: tuple[tuple, ...]
+    count: int
+    exists: bool = True
+
+
+class Snapshot(Shown):
+    """What `tables` saw: a display, and the thing that `changes` compares with."""
+
+    def __init__(self, source: Engine | Session, wanted: list[Table], seen: list[_Rows]) -> None:
+        self.source, self.wanted, self.seen = source, wanted, seen
+        super().__init__(*_draw(seen))
+
+
+def tables(source: Engine | Session, *what: Any) -> Snapshot:
+    """Look at the rows of tables, parents first, in the order of their primary keys.
+
+    Args:
+        source: an Engine to see what is committed, on a connection of its own; or a Session to see
+            what its transaction sees. Nothing is flushed, loaded or changed by looking.
+        what: `Base`, or mapped classes, or `Table` objects.
+
+    Returns:
+        A display with the first 12 rows of each table and the true number of rows; keep it in a
+        variable to compare with later: `changes(before)`.
+
+    Raises:
+        LessonError: when `source` or `what` is something else.
+    """
+    wanted = _wanted(what)
+    with quiet(), _connection(source) as connection:
+        there = set(inspect(connection).get_table_names())
+        seen = [_read(connection, table, table.name in there) for table in wanted]
+    return Snapshot(source, wanted, seen)
+
+
+def changes(before: Snapshot, after: Snapshot | None = None) -> Shown:
+    """Compare two looks at the same tables, row by row, matched by primary key.
+
+    Args:
+        before: what `tables` returned before the step.
+        after: what it returned after the step; left out, the tables are looked at again, now.
+
+    Returns:
+        A display in which each row is inserted, changed, deleted or left alone. Long runs of rows
+        that were left alone are counted and not shown.
+
+    Raises:
+        LessonError: when `before` does not come from `tables`.
+    """
+    if not isinstance(before, Snapshot):
+        raise LessonError(
+            "changes(before) compares with an earlier look; first run before = tables(engine, Base)."
+        )
+    after = after or tables(before.source, *before.wanted)
+    pairs = [(old, new, _compare(old, new)) for old, new in zip(before.seen, after.seen, strict=True)]
+    total = {
+        sign: sum(mark == sign for *_, marks in pairs for mark, *_ in marks) for sign in _WORDS
+    }
+    title = "What changed: " + ", ".join(f"{total[sign]} {word}" for sign, word in _WORDS.items())
+    plain, rich = [title], []
+    for old, new, marks in pairs:
+        text, html = _draw_changes(old, new, marks)
+        plain.append(text)
+        rich.append(html)
+    return Shown(
+        f'<div class="ls"><div class="ls-title">{title}</div>{"".join(rich)}</div>',
+        "\n".join(plain),
+    )
+
+
+def _wanted(what: tuple) -> list[Table]:
+    found: list[Table] = []
+    for item in what:
+        if isinstance(item, Table):
+            found.append(item)
+        elif hasattr(item, "__table__"):
+            found.append(item.__table__)
+        elif hasattr(item, "metadata"):
+            found += item.metadata.sorted_tables
+        else:
+            found = []
+            break
+    if not found:
+        raise LessonError("tables(engine, Base) needs your Base, or mapped classes, to know what to show.")
+    return found
+
+
+@contextmanager
+def _connection(source: Engine | Session):
+    if isinstance(source, Session):
+        yield source.connection()
+    elif isinstance(source, Engine):
+        with source.connect() as connection:
+            yield connection
+    else:
+        raise LessonError("tables() looks through an Engine or a Session; give it one of them first.")
+
+
+def _read(connection: Connection, table: Table, exists: bool) -> _Rows:
+    columns = tuple(column.name for column in table.columns)
+    key = tuple(columns.index(column.name) for column in table.primary_key)
+    if not exists:
+        return _Rows(table.name, columns, key, (), 0, exists=False)
+    count = connection.scalar(select(func.count()).select_from(table)) or 0
+    query = select(table).order_by(*table.primary_key).limit(_READ_ROWS)
+    return _Rows(table.name, columns, key, tuple(map(tuple, connection.execute(query))), count)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    text = f"<{len(value)} bytes>" if isinstance(value, bytes) else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+
+
+def _columned(lines: list[list[str]]) -> str:
+    """Set lines of cells into columns of equal width."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(
+        ("  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))).rstrip()
+        for line in lines
+    )
+
+
+def _table(name: str, note: str, head: list[str], body: str, more: str) -> str:
+    columns = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    foot = f'<tr><td colspan="{len(head)}" class="mute">{escape(more)}</td></tr>' if more else ""
+    return (
+        f'<div class="ls-side"><table><caption><code>{escape(name)}</code>: {escape(note)}</caption>'
+        f"<thead><tr>{columns}</tr></thead><tbody>{body}{foot}</tbody></table></div>"
+    )
+
+
+def _draw(seen: list[_Rows]) -> tuple[str, str]:
+    plain, rich = [], []
+    for table in seen:
+        if not table.exists:
+            plain.append(f"{table.name}: there is no such table")
+            rich.append(
+                f'<div class="ls-side"><code>{escape(table.name)}</code>: there is no such table</div>'
+            )
+            continue
+        note = plural(table.count, "row")
+        cells = [[_text(value) for value in row] for row in table.rows[:_SHOWN_ROWS]]
+        hidden = table.count - len(cells)
+        more = f"… and {plural(hidden, 'more row')}" if hidden > 0 else ""
+        lines = [list(table.columns), *cells]
+        plain.append(f"{table.name}: {note}\n{_columned(lines)}" + (f"\n  {more}" if more else ""))
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in cells
+        )
+        rich.append(_table(table.name, note, list(table.columns), body, more))
+    return f'<div class="ls">{"".join(rich)}</div>', "\n".join(plain)
+
+
+def _compare(old: _Rows, new: _Rows) -> list[tuple[str, tuple | None, tuple | None]]:
+    """One (sign, old row, new row) per primary key of either side, in the order of the keys."""
+    by_key = [
+        {tuple(row[i] for i in side.key) or row: row for row in side.rows} for side in (old, new)
+    ]
+    marks = []
+    for key in sorted(by_key[0].keys() | by_key[1].keys(), key=lambda k: [(str(type(v)), v) for v in k]):
+        a, b = by_key[0].get(key), by_key[1].get(key)
+        sign = "+" if a is None else "-" if b is None else "~" if a != b else " "
+        marks.append((sign, a, b))
+    return marks
+
+
+def _draw_changes(old: _Rows, new: _Rows, marks: list) -> tuple[str, str]:
+    if not new.exists and not old.exists:
+        return _draw([new])[1], _draw([new])[0]
+    alone = [mark for mark in marks if mark[0] == " "]
+    shown = marks if len(marks) <= _SHOWN_ROWS else [mark for mark in marks if mark[0] != " "]
+    cut = shown[: 3 * _SHOWN_ROWS]
+    more = []
+    if len(shown) > len(cut):
+        more.append(f"… and {len(shown) - len(cut)} more such rows")
+    if len(shown) < len(marks):
+        more.append(f"… and {plural(len(alone), 'row')} left alone")
+    if max(old.count, new.count) > _READ_ROWS:
+        more.append(f"only the first {_READ_ROWS} rows were compared")
+    lines = [["", *new.columns]]
+    body = []
+    for sign, a, b in cut:
+        word = f"{_SIGNS[sign]} {_WORDS[sign]}" if sign != " " else ""
+        plain, rich = [], []
+        for i, value in enumerate(b if a is None else a):
+            was, now = _text(value), _text((a if b is None else b)[i])
+            if sign == "~" and was != now:
+                plain.append(f"{was} -> {now}")
+                rich.append(f"<del>{escape(was)}</del> → <ins>{escape(now)}</ins>")
+            else:
+                tag = {"+": "ins", "-": "del"}.get(sign)
+                plain.append(now)
+                rich.append(f"<{tag}>{escape(now)}</{tag}>" if tag else escape(now))
+        lines.append([word.replace("−", "-"), *plain])
+        cells = "".join(f"<td>{cell}</td>" for cell in rich)
+        body.append(f'<tr class="{_CLASSES[sign]}"><th scope="row">{word}</th>{cells}</tr>')
+    count = f"{plural(old.count, 'row')} before, {new.count} after"
+    if new.exists != old.exists:
+        count = "the table was created" if new.exists else "the table was dropped"
+    text = f"{new.name}: {count}\n{_columned(lines)}" + "".join(f"\n  {line}" for line in more)
+    html = _table(new.name, count, ["change", *new.columns], "".join(body), "; ".join(more))
+    return text, html

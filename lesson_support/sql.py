@@ -1,0 +1,427 @@
+"""Shows under each cell the SQL that its lines sent.
+
+The rich form is the real SQL of the database in use. The plain form is written from the statement
+object before any database dialect is applied, so that it reads the same on SQLite and PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import date, time
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlalchemy.engine.default import StrCompileDialect
+from sqlalchemy.schema import DDLElement
+from sqlalchemy.sql import visitors
+
+from ._html import Shown, escape, plural
+from ._source import statement_at
+from ._style import CSS
+from .database import describe
+from .errors import LessonError, explain
+
+__all__ = ["quiet", "watch"]
+
+_NEUTRAL = StrCompileDialect(paramstyle="named")
+_NEUTRAL.insert_returning = False  # whether an INSERT returns the new key differs by database
+_CATALOGUES = {"pg_catalog", "information_schema"}
+_SHOWN_VALUES = 5
+_LONGEST_VALUE = 60
+_KEYWORDS = re.compile(
+    r"('(?:[^']|'')*')|\b(SELECT|DISTINCT|FROM|WHERE|AND|OR|NOT|NULL|IS|IN|AS|ON|JOIN|LEFT|OUTER"
+    r"|INNER|ORDER|GROUP|BY|HAVING|LIMIT|OFFSET|INSERT|INTO|VALUES|UPDATE|SET|DELETE|CREATE|TABLE"
+    r"|ALTER|ADD|DROP|INDEX|UNIQUE|PRIMARY|FOREIGN|KEY|REFERENCES|CASCADE|RESTRICT|RETURNING"
+    r"|PRAGMA|DEFAULT|CHECK|CONSTRAINT|EXISTS|LIKE|BETWEEN|UNION|WITH|CASE|WHEN|THEN|ELSE|END)\b"
+)
+_quiet: ContextVar[bool] = ContextVar("lesson_support_quiet", default=False)
+_logs: dict[Engine, _Log] = {}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide from the display what is sent inside the `with` block: the support package's own SQL."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
+def watch(engine: Engine | None) -> Shown | None:
+    """From now on, show under each cell the SQL that its lines sent through `engine`.
+
+    Args:
+        engine: any Engine; `None` ends the watching of all engines.
+
+    Returns:
+        A line that says that the set-up is complete and which database is used; it also carries
+        the style sheet of all displays, so let it be the last value of the set-up cell.
+
+    Raises:
+        LessonError: outside IPython, where there are no cells.
+    """
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:
+        raise LessonError("watch(engine) shows SQL under notebook cells; run it in a notebook.")
+    for hook in list(shell.events.callbacks["post_run_cell"]):
+        if getattr(hook, "__name__", "") == _after_cell.__name__:
+            shell.events.unregister("post_run_cell", hook)
+    if engine is None:
+        while _logs:
+            _logs.popitem()[1].stop()
+        return None
+    if engine not in _logs:
+        _logs[engine] = _Log(engine, shell.user_ns)
+    shell.events.register("post_run_cell", _after_cell)
+    words = f"Set-up is complete. Database: {describe(engine)}."
+    return Shown(f'{CSS}<div class="ls ls-ready">✔ {escape(words)}</div>', words)
+
+
+def _after_cell(result) -> None:
+    from IPython.display import display
+
+    for log in list(_logs.values()):
+        entries = log.take()
+        if not entries:
+            continue
+        try:
+            display(_render(entries, result.info.raw_cell, describe(log.engine)))
+        except Exception as error:  # a display that fails must leave the cell's own result alone
+            words = f"(the SQL of this cell cannot be shown: {type(error).__name__})"
+            display(Shown(escape(words), words))
+
+
+@dataclass
+class _Mark:
+    line: int | None
+    word: str
+
+
+@dataclass
+class _Statement:
+    """One statement object, and what the driver made of it."""
+
+    line: int | None
+    element: Any = None
+    rows: list[dict] = field(default_factory=list)
+    sent: list[tuple[str, Any]] = field(default_factory=list)
+    count: int | None = None
+    error: str = ""
+
+    @property
+    def key(self) -> tuple:
+        return (self.sent[0][0] if self.sent else id(self), self.error)
+
+
+class _Log:
+    """Collects what one engine sends, by SQLAlchemy's events.
+
+    https://docs.sqlalchemy.org/en/21/core/events.html
+    """
+
+    def __init__(self, engine: Engine, user_ns: dict) -> None:
+        self.engine, self._user_ns = engine, user_ns
+        self._entries: list[_Mark | _Statement] = []
+        self._open: _Statement | None = None
+        self._listeners = [
+            ("begin", lambda conn: self._mark("BEGIN")),
+            ("commit", lambda conn: self._mark("COMMIT")),
+            ("rollback", lambda conn: self._mark("ROLLBACK")),
+            ("savepoint", lambda conn, name: self._mark("SAVEPOINT")),
+            ("rollback_savepoint", lambda conn, name, ctx: self._mark("ROLLBACK TO SAVEPOINT")),
+            ("release_savepoint", lambda conn, name, ctx: self._mark("RELEASE SAVEPOINT")),
+            ("before_execute", self._before_execute),
+            ("before_cursor_execute", self._before_cursor),
+            ("after_cursor_execute", self._after_cursor),
+            ("handle_error", self._failed),
+        ]
+        for name, listener in self._listeners:
+            event.listen(engine, name, listener)
+
+    def stop(self) -> None:
+        for name, listener in self._listeners:
+            event.remove(self.engine, name, listener)
+
+    def take(self) -> list[_Mark | _Statement]:
+        entries, self._entries, self._open = self._entries, [], None
+        return entries
+
+    def _line(self) -> int | None:
+        """The line of the running cell: the outermost frame that runs in the notebook."""
+        frame, line = sys._getframe(2), None
+        while frame is not None:
+            if frame.f_globals is self._user_ns:
+                line = frame.f_lineno
+            frame = frame.f_back
+        return line
+
+    def _mark(self, word: str) -> None:
+        if not _quiet.get():
+            self._entries.append(_Mark(self._line(), word))
+
+    def _before_execute(self, conn, element, multi, params, options) -> None:
+        if _quiet.get() or "savepoint" in getattr(element, "__visit_name__", ""):
+            self._open = None
+            return
+        rows = list(multi) if multi else [params] if params else []
+        self._open = _Statement(self._line(), element, rows)
+        self._entries.append(self._open)
+
+    def _before_cursor(self, conn, cursor, text, parameters, context, many) -> None:
+        if _quiet.get() or (context.compiled is not None and self._open is None):
+            return
+        if context.compiled is None:
+            self._open = _Statement(self._line())
+            self._entries.append(self._open)
+        self._open.sent.append((text, parameters))
+
+    def _after_cursor(self, conn, cursor, text, parameters, context, many) -> None:
+        statement = self._open
+        if statement is None or _quiet.get():
+            return
+        if context.isinsert and context.compiled is not None:
+            from_select = getattr(statement.element, "select", None) is not None
+            statement.count = cursor.rowcount if from_select else max(1, len(statement.rows))
+        elif cursor.description is not None:
+            statement.count = statement.count or 0
+            context.cursor = _CountingCursor(cursor, statement)
+        elif cursor.rowcount >= 0 and not isinstance(statement.element, DDLElement):
+            statement.count = (statement.count or 0) + cursor.rowcount
+
+    def _failed(self, context) -> None:
+        if self._open is not None and not _quiet.get():
+            self._open.error = repr(explain(context.sqlalchemy_exception or context.original_exception))
+
+
+class _CountingCursor:
+    """Stands in for a driver's cursor and counts the rows that are fetched: SQLite cannot tell."""
+
+    def __init__(self, cursor, statement: _Statement) -> None:
+        self._cursor, self._statement = cursor, statement
+
+    def __getattr__(self, name):
+        return getattr(self._cursor, name)
+
+    def fetchone(self):
+        row = self._cursor.fetchone()
+        self._statement.count += row is not None
+        return row
+
+    def fetchmany(self, *args):
+        rows = self._cursor.fetchmany(*args)
+        self._statement.count += len(rows)
+        return rows
+
+    def fetchall(self):
+        rows = self._cursor.fetchall()
+        self._statement.count += len(rows)
+        return rows
+
+    def __iter__(self):
+        for row in self._cursor:
+            self._statement.count += 1
+            yield row
+
+
+def _literal(value: Any) -> str:
+    """Write a value as SQL would: 'text', NULL, 6, '2026-09-01'; long ones are cut."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, (str, date, time)):
+        text = str(value)
+        cut = text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+        return "'" + cut.replace("'", "''") + "'"
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"<{len(bytes(value))} bytes>"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    text = str(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+
+
+def _is_catalogue(statement: _Statement) -> bool:
+    """Is this one of create_all's or inspect's questions to the database about itself?"""
+    if statement.element is None or isinstance(statement.element, str):
+        return bool(statement.sent) and statement.sent[0][0].lstrip().startswith("PRAGMA")
+    if isinstance(statement.element, DDLElement):
+        return False
+    return any(
+        getattr(part, "schema", None) in _CATALOGUES
+        for part in visitors.iterate(statement.element)
+        if part.__visit_name__ == "table"
+    )
+
+
+def _tidy(sql: str) -> str:
+    """SQLAlchemy breaks lines well; only tabs and blanks at line ends are taken out."""
+    lines = [line.rstrip() for line in sql.expandtabs(4).strip().splitlines()]
+    return "\n".join(line for line in lines if line)
+
+
+def _neutral(statement: _Statement) -> tuple[str, list[str]]:
+    """The statement without a database's dialect, and one text of values per row of parameters."""
+    element = statement.element
+    if element is None or isinstance(element, str):
+        text, parameters = statement.sent[0] if statement.sent else (str(element), None)
+        many = parameters if isinstance(parameters, list) else [parameters]
+        return _tidy(text), [_pairs(row) for row in many if row]
+    if isinstance(element, DDLElement):
+        return _tidy(str(element.compile(dialect=_NEUTRAL))), []
+    keys = list(statement.rows[0]) if statement.rows else None
+    compiled = element.compile(dialect=_NEUTRAL, column_keys=keys)
+    text, values = "", []
+    for row in (statement.rows or [{}])[: _SHOWN_VALUES + 1]:
+        state = compiled.construct_expanded_state(row, escape_names=False)
+        text = text or _tidy(state.statement)
+        names = dict.fromkeys(re.findall(r"(?<!:):(\w+)", state.statement))
+        values.append(_pairs({n: state.parameters[n] for n in names if n in state.parameters}))
+    return text, [value for value in values if value]
+
+
+def _pairs(row: Any) -> str:
+    if isinstance(row, dict):
+        return ", ".join(f"{name}={_literal(value)}" for name, value in row.items())
+    return ", ".join(map(_literal, row))
+
+
+def _effect(text: str, count: int | None, error: str) -> str:
+    """What the statement did, in words."""
+    if error:
+        return error
+    if count is None:
+        return "done"
+    verb = text.split(None, 1)[0].upper()
+    done = {"INSERT": "inserted", "UPDATE": "updated", "DELETE": "deleted"}.get(verb, "read")
+    return f"{plural(count, 'row')} {done}"
+
+
+def _highlight(sql: str) -> str:
+    out, end = [], 0
+    for found in _KEYWORDS.finditer(sql):
+        kind = "s" if found[1] else "k"
+        out.append(f'{escape(sql[end : found.start()])}<span class="{kind}">')
+        out.append(f"{escape(found[0])}</span>")
+        end = found.end()
+    return "".join(out) + escape(sql[end:])
+
+
+@dataclass
+class _Block:
+    """Statements that follow each other with the same text, told once."""
+
+    kind: str
+    plain: str = ""
+    real: str = ""
+    values: list[str] = field(default_factory=list)
+    rows: int = 0
+    times: int = 1
+    objects: int = 1
+    effect: str = ""
+
+
+def _blocks(entries: list[_Mark | _Statement]) -> Iterator[_Block]:
+    def kind(entry):
+        if isinstance(entry, _Mark):
+            return ("mark", id(entry))
+        return ("catalogue",) if _is_catalogue(entry) else ("sql", *entry.key)
+
+    for key, group in groupby(entries, kind):
+        group = list(group)
+        if key[0] == "mark":
+            yield _Block("mark", group[0].word)
+            continue
+        sent = [text for statement in group for text, _ in statement.sent]
+        if key[0] == "catalogue":
+            yield _Block("catalogue", real="\n".join(map(_tidy, sent)), times=len(sent), objects=0)
+            continue
+        text, values = _neutral(group[0])
+        for statement in group[1 : _SHOWN_VALUES + 1]:
+            values += _neutral(statement)[1]
+        counts = [s.count for s in group if s.count is not None]
+        yield _Block(
+            "sql",
+            text,
+            _tidy(sent[0]) if sent else text,
+            values[:_SHOWN_VALUES],
+            sum(len(s.rows) or 1 for s in group) if values else 0,
+            max(1, len(sent)),
+            len(group),
+            _effect(text, sum(counts) if counts else None, group[0].error),
+        )
+
+
+def _told(block: _Block) -> tuple[list[str], str]:
+    """The lines of values of a block, and the line with its effect."""
+    values = list(block.values)
+    if block.rows > len(values) > 0:
+        values.append(f"… and {block.rows - len(values)} more")
+    return values, block.effect
+
+
+def _render(entries: list[_Mark | _Statement], cell: str, database: str) -> Shown:
+    """Draw what a cell sent.
+
+    Args:
+        entries: the marks and statements in the order in which they were sent.
+        cell: the source of the cell, for the lines that sent them.
+        database: "SQLite" or "PostgreSQL", for the title of the rich form.
+    """
+    source = cell.lstrip("\n")  # IPython numbers the lines from the first that is not empty
+    above = len(cell) - len(source)
+    where: dict[int | None, tuple[int, str] | None] = {None: None}
+    for entry in entries:
+        if entry.line not in where:
+            first, text = statement_at(source, entry.line)
+            where[entry.line] = (first + above, text)
+    one_line = len({w[0] for w in where.values() if w}) == 1 and "\n" not in cell.strip()
+    plain, rich, objects, statements = [], [], 0, 0
+    last = 0
+    for place, group in groupby(entries, lambda entry: where[entry.line]):
+        indent = "" if one_line or place is None else "  "
+        if indent:
+            ends = " (its block ends)" if place[0] < last and place[1].startswith("with ") else ""
+            last = place[0]
+            plain.append(f"line {place[0]}: {place[1]}{ends}")
+            rich.append(
+                f'<div class="ls-line">line {place[0]}: <code>{escape(place[1])}</code>{ends}</div>'
+            )
+        for block in _blocks(list(group)):
+            if block.kind == "mark":
+                plain.append(f"{indent}{block.plain}")
+                rich.append(f'<div class="ls-mark">{escape(block.plain)}</div>')
+                continue
+            if block.kind == "catalogue":
+                words = "(asks the database what exists)"
+                plain.append(f"{indent}{words}")
+                rich.append(
+                    f'<details class="ls-quiet"><summary>{words}</summary>'
+                    f"<pre>{escape(block.real)}</pre></details>"
+                )
+                continue
+            objects, statements = objects + block.objects, statements + block.times
+            values, effect = _told(block)
+            plain += [f"{indent}{line}" for line in block.plain.splitlines()]
+            plain += [f"{indent}    {line}" for line in values]
+            again = f" (sent {block.objects} times, with other values)" if block.objects > 1 else ""
+            plain.append(f"{indent}    -> {effect}{again}")
+            sent = f" (sent {block.times} times, with other values)" if block.times > 1 else ""
+            rich.append(
+                f'<pre class="ls-stmt">{_highlight(block.real)}</pre><div class="ls-said">'
+                + "".join(f"<div><code>{escape(line)}</code></div>" for line in values)
+                + f"<div>→ {escape(effect)}{sent}</div></div>"
+            )
+    head = f"SQL of this cell: {plural(objects, 'statement')}"
+    rich_head = f"SQL sent to {database}: {plural(statements, 'statement')}"
+    return Shown(
+        f'<details open class="ls ls-sql"><summary>{rich_head}</summary>{"".join(rich)}</details>',
+        "\n".join([head, *plain]),
+    )

@@ -1,0 +1,45 @@
+"""Fixtures that the tests share: which database the lessons use."""
+
+from __future__ import annotations
+
+import os
+import uuid
+
+import pytest
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """A learner nobody else is, with an empty folder for SQLite files; no server is asked for."""
+    monkeypatch.delenv("LESSONS_DATABASE_URL", raising=False)
+    monkeypatch.setenv("LESSONS_WORKSPACE", str(tmp_path / "workspace"))
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    monkeypatch.setenv("LESSONS_LEARNER", f"t{uuid.uuid4().hex[:12]}")
+    return tmp_path / "workspace"
+
+
+@pytest.fixture
+def postgres_url() -> str:
+    """The URL of a superuser on a throw-away PostgreSQL server."""
+    url = os.environ.get("LESSONS_TEST_POSTGRES_URL")
+    if not url:
+        pytest.skip("no PostgreSQL: run python3 -m lesson_support test")
+    return url
+
+
+@pytest.fixture
+def postgresql(workspace, postgres_url, monkeypatch):
+    """`connect(...)` goes to PostgreSQL; what the test leaves there is removed."""
+    monkeypatch.setenv("LESSONS_DATABASE_URL", postgres_url)
+    yield postgres_url
+    from lesson_support.database import reset
+
+    monkeypatch.setenv("LESSONS_DATABASE_URL", postgres_url)
+    reset()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request) -> str:
+    """Run the test once on each database; the value is the name of the one in use."""
+    request.getfixturevalue("workspace" if request.param == "sqlite" else "postgresql")
+    return request.param

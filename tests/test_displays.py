@@ -1,0 +1,241 @@
+"""The displays of rows, of objects in a Session, and of the tables."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
+import pytest
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, create_engine, event, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from lesson_support import LessonError, changes, connect, diagram, fresh_tables, states, tables
+from lesson_support.university import Base, Course, Program
+
+
+@pytest.fixture
+def engine(database):
+    engine = connect("shows")
+    fresh_tables(engine, Base)
+    with Session(engine) as session:
+        physics = Program(name="Physics", courses=[])
+        for number in range(1, 4):
+            physics.courses.append(Course(code=f"P{number}", title=f"Part <{number}>", credits=number))
+        session.add_all([physics, Program(name="History")])
+        session.commit()
+    return engine
+
+
+def test_tables_shows_the_rows_and_their_number(engine):
+    shown = tables(engine, Base)
+    assert repr(shown) == (
+        "programs: 2 rows\n"
+        "  id  name\n"
+        "  1   Physics\n"
+        "  2   History\n"
+        "courses: 3 rows\n"
+        "  id  code  title     credits  program_id\n"
+        "  1   P1    Part <1>  1        1\n"
+        "  2   P2    Part <2>  2        1\n"
+        "  3   P3    Part <3>  3        1"
+    )
+    assert "Part &lt;1&gt;" in shown.html and "Part <1>" not in shown.html
+
+
+def test_tables_takes_classes_and_tables(engine):
+    assert repr(tables(engine, Program)).startswith("programs: 2 rows")
+    assert repr(tables(engine, Course.__table__)).startswith("courses: 3 rows")
+
+
+def test_a_long_table_is_cut_and_counted(engine):
+    with Session(engine) as session:
+        session.add_all(Program(name=f"Number {n}") for n in range(20))
+        session.commit()
+    lines = repr(tables(engine, Program)).splitlines()
+    assert lines[0] == "programs: 22 rows" and lines[-1] == "  … and 10 more rows"
+    assert len(lines) == 1 + 1 + 12 + 1
+
+
+def test_a_missing_table_is_said(engine):
+    fresh = connect("shows")
+    assert "courses: there is no such table" in repr(tables(fresh, Base))
+
+
+def test_an_engine_sees_what_is_committed_and_a_session_its_own(engine):
+    with Session(engine) as session:
+        session.add(Program(name="Arts"))
+        session.flush()
+        assert repr(tables(session, Program)).startswith("programs: 3 rows")
+        assert repr(tables(engine, Program)).startswith("programs: 2 rows")
+
+
+def test_looking_through_a_session_flushes_nothing(engine):
+    with Session(engine) as session:
+        session.add(Program(name="Arts"))
+        assert repr(tables(session, Program)).startswith("programs: 2 rows")
+        assert len(session.new) == 1
+
+
+def test_changes_names_every_kind(engine):
+    before = tables(engine, Base)
+    with Session(engine) as session:
+        first, second, _ = session.scalars(select(Course).order_by(Course.id))
+        first.title = "Part one"
+        session.delete(second)
+        session.add(Program(name="Arts"))
+        session.commit()
+    shown = changes(before)
+    text = repr(shown)
+    assert text.startswith("What changed: 1 inserted, 1 changed, 1 deleted, 3 left alone")
+    assert re.search(r"\+ inserted +3 +Arts", text)
+    assert re.search(r"~ changed +1 +P1 +Part <1> -> Part one", text)
+    assert re.search(r"- deleted +2 +P2", text)
+    assert "<del>Part &lt;1&gt;</del> → <ins>Part one</ins>" in shown.html
+
+
+def test_nothing_changed(engine):
+    before = tables(engine, Base)
+    assert repr(changes(before)).startswith("What changed: 0 inserted, 0 changed, 0 deleted, 5 left alone")
+
+
+def test_rows_left_alone_are_counted_where_there_are_many(engine):
+    with Session(engine) as session:
+        session.add_all(Program(name=f"Number {n}") for n in range(20))
+        session.commit()
+    before = tables(engine, Program)
+    with Session(engine) as session:
+        session.get(Program, 1).name = "Physics II"
+        session.commit()
+    lines = repr(changes(before)).splitlines()
+    assert lines[-1] == "  … and 21 rows left alone" and len(lines) == 5
+
+
+def test_created_and_dropped_tables_are_said(engine):
+    before = tables(engine, Base)
+    Base.metadata.drop_all(engine)
+    assert "courses: the table was dropped" in repr(changes(before))
+    after = tables(engine, Base)
+    Base.metadata.create_all(engine)
+    assert "courses: the table was created" in repr(changes(after))
+
+
+def test_wrong_use_of_the_tables_is_one_sentence(engine):
+    with pytest.raises(LessonError, match="needs your Base"):
+        tables(engine, "courses")
+    with pytest.raises(LessonError, match="needs your Base"):
+        tables(engine)
+    with pytest.raises(LessonError, match="an Engine or a Session"):
+        tables("sqlite://", Base)
+    with pytest.raises(LessonError, match="run before = tables"):
+        changes({"courses": []})
+
+
+def test_each_of_the_five_states_is_named(engine):
+    loose = Course(code="L", title="Loose", credits=1)
+    with Session(engine) as session:
+        physics = session.get(Program, 1)
+        gone = session.get(Program, 2)
+        draft = Program(name="Draft")
+        apart = session.get(Course, 1)
+        session.expunge(apart)
+        session.add(draft)
+        plain = repr(states(session, physics=physics, draft=draft, loose=loose, apart=apart))
+        assert re.search(r"physics +● persistent .* Program 1 +not loaded: courses", plain)
+        assert re.search(r"draft +◔ pending .* none yet", plain)
+        assert re.search(r"loose +○ transient .* none yet", plain)
+        assert re.search(r"apart +◌ detached .* Course 1", plain)
+        session.delete(gone)
+        assert "marked for deletion" in repr(states(session, gone=gone))
+        session.flush()
+        assert "✕ deleted" in repr(states(session, gone=gone))
+
+
+def test_changed_and_expired_objects_are_noted(engine):
+    with Session(engine) as session:
+        physics = session.get(Program, 1)
+        physics.name = "Physics II"
+        assert "changed: name" in repr(states(session, physics=physics))
+        session.commit()
+        shown = states(session, physics=physics)
+        assert "expired" in repr(shown)
+        assert "identity map: Program 1" in repr(shown)
+
+
+def test_looking_at_states_sends_nothing(engine):
+    with Session(engine) as session:
+        physics = session.get(Program, 1)
+        session.commit()
+        sent = []
+        event.listen(engine, "before_cursor_execute", lambda *args: sent.append(args))
+        states(session, physics=physics)
+        assert not sent
+
+
+def test_wrong_use_of_states_is_one_sentence(engine):
+    with pytest.raises(LessonError, match="needs an open Session"):
+        states(engine)
+    with Session(engine) as session, pytest.raises(LessonError, match="number is no object"):
+        states(session, number=5)
+
+
+def picture_of(shown) -> ElementTree.Element:
+    """The SVG inside the display, parsed: it must be well-formed."""
+    source = re.search(r'src="data:image/svg\+xml,([^"]*)"', shown.html)[1]
+    return ElementTree.fromstring(unquote(source))
+
+
+def words_in(picture: ElementTree.Element) -> set[str]:
+    return {text for text in picture.itertext() if text.strip()}
+
+
+def test_diagram_marks_both_sides():
+    shown = diagram(Base)
+    assert "programs (the one side) --< courses (the many side)" in repr(shown)
+    assert "by courses.program_id -> programs.id" in unescape(shown.html)
+    assert {"programs", "courses", "PK", "FK", "one", "many"} <= words_in(picture_of(shown))
+
+
+def test_diagram_is_the_same_every_time():
+    assert diagram(Base).html == diagram(Base.metadata).html
+
+
+def test_diagram_of_a_tree_two_keys_and_odd_names():
+    class Odd(DeclarativeBase):
+        pass
+
+    class Node(Odd):
+        __tablename__ = "a <node> & 'more'"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        up: Mapped[int | None] = mapped_column(ForeignKey("a <node> & 'more'.id"))
+
+    class Leaf(Odd):
+        __tablename__ = "leaf"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        here: Mapped[int] = mapped_column(ForeignKey(Node.id))
+        there: Mapped[int | None] = mapped_column(ForeignKey(Node.id), unique=True)
+
+    shown = diagram(Odd)
+    assert {"a <node> & 'more'", "0..1", "many", "one"} <= words_in(picture_of(shown))
+    assert "at most one of leaf to one or none of" in repr(shown)
+
+
+def test_diagram_needs_a_table():
+    class Empty(DeclarativeBase):
+        pass
+
+    for nothing in (Empty, MetaData(), "Base", None):
+        with pytest.raises(LessonError, match="no mapped class yet"):
+            diagram(nothing)
+
+
+def test_a_table_without_a_key_is_compared_by_its_rows():
+    engine = create_engine("sqlite://")
+    metadata = MetaData()
+    log = Table("log", metadata, Column("word", String), Column("size", Integer))
+    metadata.create_all(engine)
+    before = tables(engine, log)
+    with engine.begin() as connection:
+        connection.execute(log.insert(), [{"word": "b", "size": None}, {"word": None, "size": 2}])
+    assert "2 inserted" in repr(changes(before))

@@ -1,0 +1,223 @@
+"""The SQL display: what a cell sent, in the plain form that both databases share, and in the rich one."""
+
+from __future__ import annotations
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+from lesson_support import LessonError, connect, watch
+from lesson_support.sql import quiet
+
+SETUP = """
+from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy.orm import Session
+from lesson_support import connect, fresh_tables, watch
+from lesson_support.sql import quiet
+from lesson_support.university import Base, Course, Program
+engine = connect("sql")
+ready = watch(engine)
+fresh_tables(engine, Base, data=True)
+"""
+
+
+@pytest.fixture
+def run(database):
+    """Run a cell in a shell of its own; returns the (plain, html) pairs that it displayed."""
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance()
+
+    def run_cell(source: str) -> list[tuple[str, str]]:
+        with capture_output() as captured:
+            shell.run_cell(source, store_history=True)
+        return [
+            (output.data["text/plain"], output.data["text/html"])
+            for output in captured.outputs
+            if "text/html" in output.data
+        ]
+
+    assert run_cell(SETUP) == []
+    yield run_cell
+    run_cell("watch(None)")
+    InteractiveShell.clear_instance()
+
+
+def test_a_flush_is_told_in_order_with_its_line(run):
+    [(plain, html)] = run(
+        "with Session(engine) as session:\n"
+        "    arts = Program(name=\"Arts & 'Crafts'\")\n"
+        "    arts.courses.append(Course(code='ART1', title='<b>Clay</b>', credits=3))\n"
+        "    session.add(arts)\n"
+        "    session.commit()"
+    )
+    lines = plain.splitlines()
+    assert lines[:3] == ["SQL of this cell: 2 statements", "line 5: session.commit()", "  BEGIN"]
+    assert lines[3:6] == [
+        "  INSERT INTO programs (name) VALUES (:name)",
+        "      name='Arts & ''Crafts'''",
+        "      -> 1 row inserted",
+    ]
+    assert lines[-1] == "  COMMIT"
+    assert "<b>Clay" not in html and "&lt;b&gt;Clay" in html
+
+
+def test_the_plain_form_is_the_same_on_both_databases(run):
+    [(plain, _)] = run(
+        "with Session(engine) as session:\n"
+        "    session.scalars(select(Course).where(Course.code.in_(['PHY101', 'BIO101']))).all()\n"
+        "    session.execute(insert(Program), [{'name': 'A'}, {'name': 'B'}])\n"
+        "    session.execute(update(Course).values(credits=Course.credits + 1))\n"
+        "    session.execute(delete(Course).where(Course.credits > 1))\n"
+        "    session.rollback()"
+    )
+    assert plain == (
+        "SQL of this cell: 4 statements\n"
+        "line 2: session.scalars(select(Course).where(Course.code.in_(['PHY101', 'BIO101']))).all()\n"
+        "  BEGIN\n"
+        "  SELECT courses.id, courses.code, courses.title, courses.credits, courses.program_id\n"
+        "  FROM courses\n"
+        "  WHERE courses.code IN (:code_1_1, :code_1_2)\n"
+        "      code_1_1='PHY101', code_1_2='BIO101'\n"
+        "      -> 2 rows read\n"
+        "line 3: session.execute(insert(Program), [{'name': 'A'}, {'name': 'B'}])\n"
+        "  INSERT INTO programs (name) VALUES (:name)\n"
+        "      name='A'\n"
+        "      name='B'\n"
+        "      -> 2 rows inserted\n"
+        "line 4: session.execute(update(Course).values(credits=Course.credits + 1))\n"
+        "  UPDATE courses SET credits=(courses.credits + :credits_1)\n"
+        "      credits_1=1\n"
+        f"      -> {COURSES} rows updated\n"
+        "line 5: session.execute(delete(Course).where(Course.credits > 1))\n"
+        "  DELETE FROM courses WHERE courses.credits > :credits_1\n"
+        "      credits_1=1\n"
+        f"      -> {COURSES} rows deleted\n"
+        "line 6: session.rollback()\n"
+        "  ROLLBACK"
+    )
+
+
+COURSES = sum(1 for _ in open("data/courses.csv", encoding="utf-8")) - 1
+
+
+def test_the_rich_form_is_the_real_sql(run, database):
+    [(_, html)] = run("with engine.begin() as c:\n    c.execute(insert(Program), {'name': 'A'})")
+    placeholder = {"sqlite": "(?)", "postgresql": "(%(name)s"}[database]
+    assert placeholder in html
+    assert {"sqlite": "SQL sent to SQLite", "postgresql": "SQL sent to PostgreSQL"}[database] in html
+    assert "line 2" in html and "line 1: <code>with engine.begin() as c:</code> (its block ends)" in html
+
+
+def test_a_loop_is_folded_and_counted(run):
+    [(plain, html)] = run(
+        "with Session(engine) as session:\n"
+        "    for program in session.scalars(select(Program).order_by(Program.id)):\n"
+        "        program.courses"
+    )
+    programs = sum(1 for _ in open("data/programs.csv", encoding="utf-8")) - 1
+    assert f"(sent {programs} times, with other values)" in plain
+    assert f"(sent {programs} times, with other values)" in html
+    assert plain.count("FROM courses") == 1
+    assert f"… and {programs - 5} more" in plain
+    assert f"SQL of this cell: {programs + 1} statements" in plain
+    assert f"-> {COURSES} rows read" in plain
+
+
+def test_a_refused_statement_says_so(run):
+    [(plain, html)] = run(
+        "with Session(engine) as session:\n"
+        "    session.add(Course(code='X1', title='x', credits=1, program_id=None))\n"
+        "    session.commit()"
+    )
+    assert "-> IntegrityError: the database refused: a required value is missing (NOT NULL)" in plain
+    assert plain.endswith("ROLLBACK")
+    assert "IntegrityError" in html
+
+
+def test_savepoints_are_marks_and_not_statements(run):
+    [(plain, _)] = run(
+        "with Session(engine) as session:\n"
+        "    with session.begin_nested():\n"
+        "        session.execute(text('select 1')).all()\n"
+        "    nested = session.begin_nested()\n"
+        "    session.execute(text('select 2')).all()\n"
+        "    nested.rollback()"
+    )
+    marks = [line.strip() for line in plain.splitlines() if line.strip().isupper()]
+    assert marks == [
+        "BEGIN",
+        "SAVEPOINT",
+        "RELEASE SAVEPOINT",
+        "SAVEPOINT",
+        "ROLLBACK TO SAVEPOINT",
+        "ROLLBACK",
+    ]
+    assert "SQL of this cell: 2 statements" in plain
+
+
+def test_questions_to_the_catalogue_are_one_line(run):
+    [(plain, html)] = run("Base.metadata.create_all(engine)")
+    assert plain == "SQL of this cell: 0 statements\nBEGIN\n(asks the database what exists)\nCOMMIT"
+    assert "<details" in html
+
+
+def test_ddl_is_shown_without_a_dialect(run):
+    [(plain, _)] = run("Base.metadata.drop_all(engine)\nBase.metadata.create_all(engine)")
+    assert "  CREATE TABLE programs (\n" in plain
+    assert "id INTEGER NOT NULL" in plain and "SERIAL" not in plain
+    assert plain.index("DROP TABLE courses") < plain.index("DROP TABLE programs")
+
+
+def test_cells_that_send_nothing_show_nothing(run):
+    assert run("1 + 1") == []
+    assert run("with quiet(), engine.connect() as c: c.execute(text('select 1'))") == []
+
+
+def test_watching_twice_shows_once_and_none_ends_it(run):
+    run("watch(engine); watch(engine)")
+    assert len(run("with engine.connect() as c: c.execute(text('select 1'))")) == 1
+    run("watch(None)")
+    assert run("with engine.connect() as c: c.execute(text('select 1'))") == []
+
+
+def test_lines_are_counted_from_the_top_of_the_cell(run):
+    [(plain, _)] = run("\n\nwith engine.connect() as c:\n    c.execute(\n        text('select 1')\n    )")
+    assert "line 4: c.execute(" in plain
+
+
+def test_a_helper_of_the_learner_is_told_at_the_line_that_calls_it(run):
+    run("def look():\n    with engine.connect() as c:\n        c.execute(text('select 1'))")
+    [(plain, _)] = run("x = 1\nlook()")
+    assert "line 2: look()" in plain
+
+
+def test_a_display_that_fails_leaves_the_result_alone(run, monkeypatch):
+    def fail(*args):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr("lesson_support.sql._render", fail)
+    [(plain, _)] = run("with engine.connect() as c: c.execute(text('select 1'))")
+    assert plain == "(the SQL of this cell cannot be shown: RuntimeError)"
+
+
+def test_long_and_binary_values_are_cut(run):
+    [(plain, _)] = run(
+        "with engine.connect() as c:\n"
+        "    c.execute(select(text('1')).where(Program.name == 'x' * 500)).all()"
+    )
+    assert max(map(len, plain.splitlines())) < 120 and "…" in plain
+
+
+def test_watch_outside_a_notebook_is_one_sentence(workspace):
+    InteractiveShell.clear_instance()
+    with pytest.raises(LessonError, match="run it in a notebook"):
+        watch(connect("sql"))
+
+
+def test_quiet_ends_with_its_block(workspace):
+    from lesson_support.sql import _quiet
+
+    with pytest.raises(ValueError), quiet():
+        assert _quiet.get()
+        raise ValueError
+    assert not _quiet.get()
