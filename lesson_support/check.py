@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,14 +15,31 @@ from importlib import import_module
 from typing import Any
 
 from sqlalchemy import Select
-from sqlalchemy.exc import SAWarning, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    InvalidRequestError,
+    NoForeignKeysError,
+    SAWarning,
+    SQLAlchemyError,
+)
 from sqlalchemy.orm import Session
 
 from ._html import Shown, escape, plural
 from .database import private_engine
 from .errors import LessonError, explain
 
-__all__ = ["Exercise", "NotYet", "Wrong", "exercise", "expect", "judge_select", "mapped_class", "playground", "rows_of"]
+__all__ = [
+    "Exercise",
+    "NotYet",
+    "Wrong",
+    "configured",
+    "exercise",
+    "expect",
+    "judge_select",
+    "mapped_class",
+    "playground",
+    "rows_of",
+]
 
 _hints_given: Counter[str] = Counter()
 
@@ -69,7 +87,10 @@ class Exercise:
             and the solution folded away. It never raises: an error in the answer is a reason.
         """
         if _is_stub(answer):
-            return self._reply("open", "…", "not attempted.", "Replace ... and run the cell again.")
+            where = (
+                "the function still does nothing" if callable(answer) else "`answer` is still `...`"
+            )
+            return self._reply("open", "…", "not attempted:", f"{where}.")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -77,7 +98,9 @@ class Exercise:
         except NotYet as reason:
             return self._reply("bad", "✗", "not yet, because " + str(reason), "")
         except SQLAlchemyError as error:
-            return self._reply("bad", "✗", f"not yet, because your code ended with {explain(error)}", "")
+            return self._reply(
+                "bad", "✗", f"not yet, because your code ended with {explain(error)}", ""
+            )
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
             return self._reply("bad", "✗", f"not yet, because your code ended with {what}", "")
@@ -145,20 +168,51 @@ def expect(condition: Any, because: str) -> None:
 
 
 def mapped_class(base: Any, table: str) -> type:
-    """Return the class of `base` that is mapped to `table`, with its mapping configured.
+    """Return the class of `base` that is mapped to `table`; its relationships are not looked at.
 
     Raises:
         NotYet: when `base` is no `Base`, or has no such class.
     """
+    mapped = hasattr(base, "registry") and hasattr(base, "metadata")
     expect(
-        hasattr(base, "registry") and hasattr(base, "metadata") and not hasattr(base, "__table__"),
+        mapped or getattr(base, "__name__", "") != "Base",
+        "your `Base` does not inherit from `DeclarativeBase`",
+    )
+    expect(
+        mapped and not hasattr(base, "__table__"),
         f"the answer should be your `Base`, not {getattr(base, '__name__', None) or _kind(base)}",
     )
-    base.registry.configure()
     for mapper in base.registry.mappers:
         if getattr(mapper.local_table, "name", "") == table:
             return mapper.class_
-    raise NotYet(f"no class of this Base has `__tablename__ = \"{table}\"`")
+    raise NotYet(f'no class of this Base has `__tablename__ = "{table}"`')
+
+
+def configured(base: Any) -> None:
+    """Connect all classes of `base`, as their first use does.
+
+    Raises:
+        NotYet: when a relationship does not fit; it says which word is wrong, where that is known.
+    """
+    try:
+        base.registry.configure()
+    except (InvalidRequestError, ArgumentError) as error:
+        said = str(error)
+        names = [mapper.class_.__name__ for mapper in base.registry.mappers]
+        if found := re.search(r"Mapper\[(\w+)\(.*has no property '(\w*)'", said):
+            raise NotYet(
+                f'`back_populates="{found[2]}"` names an attribute that `{found[1]}` does not have; it '
+                "takes the name of the attribute on the other class"
+            ) from None
+        if found := re.search(r"failed to locate a name \('?(\w+)'?\)", said):
+            near = get_close_matches(found[1], names, 1, 0)
+            raise NotYet(f"there is no class `{found[1]}`; did you mean `{near[0]}`?") from None
+        if isinstance(error, NoForeignKeysError):
+            raise NotYet(
+                "no foreign key lies between the classes that a relationship names; a class name "
+                'without quotes may be the class of an earlier cell, so write `Mapped[list["Post"]]`'
+            ) from None
+        raise
 
 
 @contextmanager
@@ -224,7 +278,9 @@ def _judge_select(reference, make, ordered: bool, answer: Any) -> None:
             f"each row should hold {plural(len(wanted[0]), 'value')}, and yours holds {len(rows[0])}; "
             "look at what stands inside select(...)"
         )
-    expect(not doubled, "the same row comes several times; a join repeats the one side for each child")
+    expect(
+        not doubled, "the same row comes several times; a join repeats the one side for each child"
+    )
     extra, missing = Counter(rows) - Counter(wanted), Counter(wanted) - Counter(rows)
     if extra or missing:
         parts = [
@@ -252,7 +308,7 @@ def _listed(rows: Counter) -> str:
 def _kind(value: Any) -> str:
     """Name the type of a value for a sentence: "a list", "an int", "a str"."""
     name = type(value).__name__
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+    return "None" if value is None else f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
 
 
 def _is_stub(answer: Any) -> bool:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy
 from sqlalchemy import exc
-from sqlalchemy.orm import exc as orm_exc
 
 from ._html import Shown, escape
 from ._source import statement_at
@@ -284,24 +283,25 @@ _NO_CONNECTION = [
     ),
 ]
 
+# By name, because importing the classes would import the whole of sqlalchemy.orm.
 _TODO_BY_CLASS = {
-    exc.PendingRollbackError: "run session.rollback(), then go on; the error before this one "
+    "PendingRollbackError": "run session.rollback(), then go on; the error before this one "
     "says what went wrong",
-    orm_exc.DetachedInstanceError: "its Session is closed: read the attribute inside the `with "
+    "DetachedInstanceError": "its Session is closed: read the attribute inside the `with "
     "Session(engine)` block, or load it there beforehand with selectinload(...)",
-    exc.MultipleResultsFound: "narrow the question with where(...), or take all rows with .all()",
-    exc.NoResultFound: "check the condition, or use one_or_none(), which gives None",
-    exc.NoReferencedTableError: 'look at ForeignKey("table.column"): it wants the __tablename__, '
+    "MultipleResultsFound": "narrow the question with where(...), or take all rows with .all()",
+    "NoResultFound": "check the condition, or use one_or_none(), which gives None",
+    "NoReferencedTableError": 'look at ForeignKey("table.column"): it wants the __tablename__, '
     "and that class must be defined on the same Base",
-    exc.NoForeignKeysError: "the many side needs mapped_column(ForeignKey(...)) that points at "
+    "NoForeignKeysError": "the many side needs mapped_column(ForeignKey(...)) that points at "
     "the one side",
-    exc.AmbiguousForeignKeysError: "there are two keys between these tables: name the right one "
+    "AmbiguousForeignKeysError": "there are two keys between these tables: name the right one "
     "with relationship(foreign_keys=...)",
-    exc.ObjectNotExecutableError: "wrap a plain string in text(...)",
-    exc.TimeoutError: "too many Sessions are open: close them, best with `with Session(engine) "
+    "ObjectNotExecutableError": "wrap a plain string in text(...)",
+    "TimeoutError": "too many Sessions are open: close them, best with `with Session(engine) "
     "as session:`",
-    orm_exc.ObjectDeletedError: "its row is no longer in the database: load the objects again",
-    orm_exc.UnmappedInstanceError: "give an object of a mapped class; for a list use add_all(...)",
+    "ObjectDeletedError": "its row is no longer in the database: load the objects again",
+    "UnmappedInstanceError": "give an object of a mapped class; for a list use add_all(...)",
 }
 
 _TODO_BY_TEXT = {
@@ -514,5 +514,6 @@ def _todo(error: BaseException) -> str:
         return rule.todo
     said = str(error)
     by_text = (todo for text, todo in _TODO_BY_TEXT.items() if re.search(text, said))
-    by_class = (todo for kind, todo in _TODO_BY_CLASS.items() if isinstance(error, kind))
+    names = (kind.__name__ for kind in type(error).__mro__)
+    by_class = (_TODO_BY_CLASS[name] for name in names if name in _TODO_BY_CLASS)
     return next(chain(by_text, by_class), "")

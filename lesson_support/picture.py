@@ -40,7 +40,9 @@ def diagram(base: Any) -> Shown:
     """
     metadata = getattr(base, "metadata", base)
     if not isinstance(metadata, MetaData) or not metadata.tables:
-        raise LessonError("diagram(Base) draws the tables of a Base; this one has no mapped class yet.")
+        raise LessonError(
+            "diagram(Base) draws the tables of a Base; this one has no mapped class yet."
+        )
     text = _text(metadata)
     alt = "Tables and their keys. " + "; ".join(line.strip() for line in text.splitlines())
     picture = quote(_svg(metadata), safe=" =:/;,()-.'!@")
@@ -105,7 +107,9 @@ def _layout(metadata: MetaData) -> tuple[dict[str, tuple], float, float]:
         for table in (t for t in metadata.sorted_tables if depth[t.name] == column):
             rows = _rows(table)
             sizes = [max(len(row[i]) for row in rows) for i in (1, 2, 3)]
-            width = (3 + sizes[0] + 2 + sizes[1] + (2 + sizes[2] if sizes[2] else 0)) * _CHAR + 2 * _PAD
+            width = (
+                3 + sizes[0] + 2 + sizes[1] + (2 + sizes[2] if sizes[2] else 0)
+            ) * _CHAR + 2 * _PAD
             boxes[table.name] = (x, y, width, rows, sizes)
             y += _ROW * (len(rows) + 1) + 24
             widest = max(widest, width)
@@ -134,7 +138,9 @@ def _svg(metadata: MetaData) -> str:
             cells = ((mark, "b"), (column, under), (kind, "d"), (null, "d"))
             parts.append(f'<text y="{y + _ROW * i + 15:.0f}">')
             parts += [
-                f'<tspan x="{start:.0f}"' + (f' class="{style}"' if style else "") + f">{escape(cell)}</tspan>"
+                f'<tspan x="{start:.0f}"'
+                + (f' class="{style}"' if style else "")
+                + f">{escape(cell)}</tspan>"
                 for start, (cell, style) in zip(starts, cells, strict=True)
                 if cell
             ]

@@ -47,7 +47,9 @@ def states(session: Session, **objects: Any) -> Shown:
             state = inspect(item)
             word = next(word for word in _STATES if getattr(state, word))
         except (NoInspectionAvailable, AttributeError, StopIteration):
-            raise LessonError(f"{name} is no object of a mapped class, so it has no state.") from None
+            raise LessonError(
+                f"{name} is no object of a mapped class, so it has no state."
+            ) from None
         rows.append((name, word, _identity(state.identity_key), _notes(session, state)))
     held = sorted(_identity(key) for key in session.identity_map.keys())  # noqa: SIM118
     title = (

@@ -84,7 +84,9 @@ def changes(before: Snapshot, after: Snapshot | None = None) -> Shown:
             "changes(before) compares with an earlier look; first run before = tables(engine, Base)."
         )
     after = after or tables(before.source, *before.wanted)
-    pairs = [(old, new, _compare(old, new)) for old, new in zip(before.seen, after.seen, strict=True)]
+    pairs = [
+        (old, new, _compare(old, new)) for old, new in zip(before.seen, after.seen, strict=True)
+    ]
     total = {
         sign: sum(mark == sign for *_, marks in pairs for mark, *_ in marks) for sign in _WORDS
     }
@@ -113,7 +115,9 @@ def _wanted(what: tuple) -> list[Table]:
             found = []
             break
     if not found:
-        raise LessonError("tables(engine, Base) needs your Base, or mapped classes, to know what to show.")
+        raise LessonError(
+            "tables(engine, Base) needs your Base, or mapped classes, to know what to show."
+        )
     return found
 
 
@@ -125,7 +129,9 @@ def _connection(source: Engine | Session):
         with source.connect() as connection:
             yield connection
     else:
-        raise LessonError("tables() looks through an Engine or a Session; give it one of them first.")
+        raise LessonError(
+            "tables() looks through an Engine or a Session; give it one of them first."
+        )
 
 
 def _read(connection: Connection, table: Table, exists: bool) -> _Rows:
@@ -150,7 +156,9 @@ def _columned(lines: list[list[str]]) -> str:
     """Set lines of cells into columns of equal width."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join(
-        ("  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))).rstrip()
+        (
+            "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        ).rstrip()
         for line in lines
     )
 
@@ -192,7 +200,9 @@ def _compare(old: _Rows, new: _Rows) -> list[tuple[str, tuple | None, tuple | No
         {tuple(row[i] for i in side.key) or row: row for row in side.rows} for side in (old, new)
     ]
     marks = []
-    for key in sorted(by_key[0].keys() | by_key[1].keys(), key=lambda k: [(str(type(v)), v) for v in k]):
+    for key in sorted(
+        by_key[0].keys() | by_key[1].keys(), key=lambda k: [(str(type(v)), v) for v in k]
+    ):
         a, b = by_key[0].get(key), by_key[1].get(key)
         sign = "+" if a is None else "-" if b is None else "~" if a != b else " "
         marks.append((sign, a, b))

@@ -199,7 +199,9 @@ class _Log:
 
     def _failed(self, context) -> None:
         if self._open is not None and not _quiet.get():
-            self._open.error = repr(explain(context.sqlalchemy_exception or context.original_exception))
+            self._open.error = repr(
+                explain(context.sqlalchemy_exception or context.original_exception)
+            )
 
 
 class _CountingCursor:

@@ -8,7 +8,17 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import pytest
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, create_engine, event, select
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    select,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from lesson_support import LessonError, changes, connect, diagram, fresh_tables, states, tables
@@ -22,7 +32,9 @@ def engine(database):
     with Session(engine) as session:
         physics = Program(name="Physics", courses=[])
         for number in range(1, 4):
-            physics.courses.append(Course(code=f"P{number}", title=f"Part <{number}>", credits=number))
+            physics.courses.append(
+                Course(code=f"P{number}", title=f"Part <{number}>", credits=number)
+            )
         session.add_all([physics, Program(name="History")])
         session.commit()
     return engine
@@ -97,7 +109,9 @@ def test_changes_names_every_kind(engine):
 
 def test_nothing_changed(engine):
     before = tables(engine, Base)
-    assert repr(changes(before)).startswith("What changed: 0 inserted, 0 changed, 0 deleted, 5 left alone")
+    assert repr(changes(before)).startswith(
+        "What changed: 0 inserted, 0 changed, 0 deleted, 5 left alone"
+    )
 
 
 def test_rows_left_alone_are_counted_where_there_are_many(engine):

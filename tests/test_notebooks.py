@@ -59,7 +59,9 @@ def faults(path: Path) -> list[str]:
         "has 25 to 50 cells": path == TEMPLATE or 25 <= len(all_cells) <= 50,
         "has no empty cell": all(cell["source"].strip() for cell in all_cells),
         "opens with its one title": kinds[0] == "t" and heads[0] == 1 and heads.count(1) == 1,
-        "skips no level of headings": all(b - a <= 1 for a, b in zip(heads, heads[1:], strict=False)),
+        "skips no level of headings": all(
+            b - a <= 1 for a, b in zip(heads, heads[1:], strict=False)
+        ),
         "says what you will be able to do": "## What you will be able to do" in said,
         "says what comes before it": "**Before you start:**" in said,
         "says how long it takes": bool(re.search(r"\*\*Time:\*\* \d+ minutes", said)),
@@ -73,12 +75,14 @@ def faults(path: Path) -> list[str]:
         "has code cells of at most 25 lines": max(sizes) <= 25,
         "has 9 of 10 code cells of at most 12 lines": quantile(sizes, 0.9) <= 12,
         "has a median of at most 4 to 8 lines": quantile(sizes, 0.5) <= 8,
-        "has 9 of 10 text cells of at most 130 words": quantile([words(c) for c in text], 0.9) <= 130,
+        "has 9 of 10 text cells of at most 130 words": quantile([words(c) for c in text], 0.9)
+        <= 130,
         "has lines of at most 88 columns": max(map(len, source.split("\n"))) <= 88,
         "has no star import": not re.search(r"^from .* import \*", source, re.MULTILINE),
         "installs nothing and runs no shell": not re.search(r"^\s*[!%]", source, re.MULTILINE),
         "was executed in order": counts == list(range(1, len(code) + 1)),
-        "ends its set-up with the database's name": "Set-up is complete." in json.dumps(code[0]["outputs"]),
+        "ends its set-up with the database's name": "Set-up is complete."
+        in json.dumps(code[0]["outputs"]),
         "has an output in most code cells": len({c["id"] for c, _ in outputs}) >= 0.5 * len(code),
         "writes nothing to stderr": not [o for _, o in outputs if o.get("name") == "stderr"],
         "tags its wanted errors": all(
@@ -170,7 +174,9 @@ def test_links_lead_somewhere(path):
         if target.startswith("https://"):
             continue
         file, _, _ = unquote(target).partition("#")
-        assert not file or (FOLDER / file).exists(), f"{path.name} links to {target}, which is not there"
+        assert not file or (FOLDER / file).exists(), (
+            f"{path.name} links to {target}, which is not there"
+        )
 
 
 def test_lessons_are_numbered_without_a_gap():
@@ -199,7 +205,10 @@ def test_no_secret_and_no_machine_path_is_stored():
     for path in ALL:
         assert not secrets_in(path.read_text(encoding="utf-8")), path.name
     for path in tracked():
-        if path.suffix in {".md", ".py", ".toml", ".txt", ".yml", ".csv", ".cfg"} and path.parent.name != "tests":
+        if (
+            path.suffix in {".md", ".py", ".toml", ".txt", ".yml", ".csv", ".cfg"}
+            and path.parent.name != "tests"
+        ):
             text = path.read_text(encoding="utf-8")
             found = secrets_in(text, ("a URL with a password",))
             assert not found, f"{path.name} holds {found}"
@@ -211,4 +220,3 @@ def test_planted_secrets_are_found():
     assert not secrets_in("postgresql+psycopg://ada:***@db.example/school")
     assert secrets_in("in /home/ada/x") == ["a machine path"]
     assert secrets_in("<Course object at 0x7f3a2b1c>") == ["an address in memory"]
-

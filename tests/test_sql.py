@@ -104,8 +104,13 @@ def test_the_rich_form_is_the_real_sql(run, database):
     [(_, html)] = run("with engine.begin() as c:\n    c.execute(insert(Program), {'name': 'A'})")
     placeholder = {"sqlite": "(?)", "postgresql": "(%(name)s"}[database]
     assert placeholder in html
-    assert {"sqlite": "SQL sent to SQLite", "postgresql": "SQL sent to PostgreSQL"}[database] in html
-    assert "line 2" in html and "line 1: <code>with engine.begin() as c:</code> (its block ends)" in html
+    assert {"sqlite": "SQL sent to SQLite", "postgresql": "SQL sent to PostgreSQL"}[
+        database
+    ] in html
+    assert (
+        "line 2" in html
+        and "line 1: <code>with engine.begin() as c:</code> (its block ends)" in html
+    )
 
 
 def test_a_loop_is_folded_and_counted(run):
@@ -129,7 +134,9 @@ def test_a_refused_statement_says_so(run):
         "    session.add(Course(code='X1', title='x', credits=1, program_id=None))\n"
         "    session.commit()"
     )
-    assert "-> IntegrityError: the database refused: a required value is missing (NOT NULL)" in plain
+    assert (
+        "-> IntegrityError: the database refused: a required value is missing (NOT NULL)" in plain
+    )
     assert plain.endswith("ROLLBACK")
     assert "IntegrityError" in html
 
@@ -181,7 +188,9 @@ def test_watching_twice_shows_once_and_none_ends_it(run):
 
 
 def test_lines_are_counted_from_the_top_of_the_cell(run):
-    [(plain, _)] = run("\n\nwith engine.connect() as c:\n    c.execute(\n        text('select 1')\n    )")
+    [(plain, _)] = run(
+        "\n\nwith engine.connect() as c:\n    c.execute(\n        text('select 1')\n    )"
+    )
     assert "line 4: c.execute(" in plain
 
 

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 
 @contextlib.contextmanager
 def tidy_end() -> Iterator[None]:
-    """Inside it, SIGTERM and SIGHUP leave by SystemExit, so that servers and folders are cleared."""
+    """Inside it, SIGTERM and SIGHUP leave by SystemExit, so that servers are stopped."""
     names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
 
@@ -81,3 +82,14 @@ def alive(pid: int, word: str) -> bool:
         found = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True)
         return os.fsencode(word) in found.stdout
     return False
+
+
+def apart(folder: Path) -> dict[str, str]:
+    """Variables that keep a run away from the learner's own workspace and settings."""
+    return {
+        "LESSONS_WORKSPACE": str(folder / "workspace"),
+        "LESSONS_LEARNER": "test",
+        "IPYTHONDIR": str(folder / "ipython"),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }

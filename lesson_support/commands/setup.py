@@ -1,8 +1,8 @@
 """The environment that the commands run in, made by the standard library alone.
 
 An interpreter that already has everything in requirements.txt (CI, Binder, a container) is used as
-it is. Otherwise `.venv` is made, uv is put into it by pip, and uv installs requirements.txt. A stamp
-is written last, so that an interrupted set-up is done again by the next run.
+it is. Otherwise `.venv` is made, uv is put into it by pip, and uv installs requirements.txt. A
+stamp is written last, so that an interrupted set-up is done again by the next run.
 """
 
 import contextlib
@@ -316,7 +316,9 @@ def sentence_for(failure: str, text: str) -> str:
 
 def write_stamp() -> None:
     """Says in `.venv` what it was made for; the last step, in one piece."""
-    query = "import json,sys,sysconfig;print(json.dumps([sys.version,sysconfig.get_path('purelib')]))"
+    query = (
+        "import json, sys, sysconfig as s; print(json.dumps([sys.version, s.get_path('purelib')]))"
+    )
     python, folder = json.loads(subprocess.check_output([str(venv_python()), "-c", query]))
     stamp = dict(
         fingerprint(),

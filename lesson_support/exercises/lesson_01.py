@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import date
+from inspect import get_annotations
 from typing import Any
 
+from sqlalchemy import Integer
 from sqlalchemy.exc import IntegrityError
 
-from ..check import Exercise, NotYet, Wrong, expect, mapped_class, playground
+from ..check import Exercise, NotYet, Wrong, configured, expect, mapped_class, playground
 
-_BASE = '''class Base(DeclarativeBase):
+_BASE = """class Base(DeclarativeBase):
     pass
 
 
-'''
+"""
 
 
 def _classes(base: Any) -> tuple[Any, Any]:
@@ -24,8 +26,16 @@ def _classes(base: Any) -> tuple[Any, Any]:
         "`users` holds a foreign key: there is room for one number in it, but a user has many posts; "
         "the many side holds the key",
     )
-    expect("user_id" in post.__table__.columns, "the table `posts` has no column `user_id`")
-    column = post.__table__.columns["user_id"]
+    columns = post.__table__.columns
+    if "user_id" not in columns:
+        expect(
+            "user_id" not in vars(post),
+            "`user_id` is there but is no column; write `user_id: Mapped[int] = mapped_column(...)`",
+        )
+        raise NotYet(
+            f"the table `posts` has no column `user_id`; it has {', '.join(columns.keys())}"
+        )
+    column = columns["user_id"]
     expect(
         column.foreign_keys,
         "`posts.user_id` is a number like any other: add `ForeignKey(...)` inside `mapped_column(...)`",
@@ -33,7 +43,15 @@ def _classes(base: Any) -> tuple[Any, Any]:
     target = next(iter(column.foreign_keys)).target_fullname
     expect(
         target == "users.id",
-        f'the key points at "{target}"; `ForeignKey` takes the name of the table and the column: "users.id"',
+        f'the key points at "{target}", which is no column; name the table, a dot and the column: "users.id"',
+    )
+    expect(
+        isinstance(column.type, Integer),
+        "`posts.user_id` is no whole number, but `users.id` is one; use `Mapped[int]`",
+    )
+    expect(
+        not column.unique,
+        "`posts.user_id` is unique, so each user could have one post only",
     )
     return user, post
 
@@ -44,6 +62,7 @@ def _which_side(base: Any) -> None:
         not post.__table__.columns["user_id"].nullable,
         "`posts.user_id` accepts NULL, but every post has a user; use `Mapped[int]`",
     )
+    configured(base)
     expect(
         not user.__mapper__.relationships and not post.__mapper__.relationships,
         "there is a `relationship()` already; this exercise is about the key alone",
@@ -53,16 +72,26 @@ def _which_side(base: Any) -> None:
 def _linked(base: Any) -> tuple[Any, Any]:
     """User and Post with both relationships, kept in step, or NotYet."""
     user, post = _classes(base)
+    configured(base)
     for cls, name in ((user, "posts"), (post, "user")):
         expect(
             name in cls.__mapper__.relationships,
             f"`{cls.__name__}` has no relationship called `{name}`",
         )
+        expect(
+            not cls.__mapper__.relationships[name].backref,
+            "`backref` makes the other attribute out of sight; write both, and give both `back_populates`",
+        )
     expect(
         user.__mapper__.relationships["posts"].uselist,
-        "`User.posts` leads to one object; write `Mapped[list[\"Post\"]]`",
+        '`User.posts` leads to one object; write `Mapped[list["Post"]]`',
+    )
+    expect(
+        "list" not in _annotation(post, "user").lower(),
+        '`Post.user` is annotated as a list, but a post has one user; write `Mapped["User"]`',
     )
     ada, post_of_ada = user(name="ada"), post(title="Hello")
+    expect(hasattr(ada.posts, "append"), '`User.posts` is no list; write `Mapped[list["Post"]]`')
     ada.posts.append(post_of_ada)
     expect(
         post_of_ada.user is ada,
@@ -76,11 +105,17 @@ def _linked(base: Any) -> tuple[Any, Any]:
     return user, post
 
 
+def _annotation(cls: type, name: str) -> str:
+    return str(get_annotations(cls).get(name, ""))
+
+
 def _both_sides(base: Any) -> None:
     user, post = _linked(base)
     ada = user(name="ada", posts=[post(title="Hello", published=date(2026, 1, 5))])
     with playground(base, ada) as session:
-        expect(len(session.get(user, 1).posts) == 1, "a saved post is not found again in `user.posts`")
+        expect(
+            len(session.get(user, 1).posts) == 1, "a saved post is not found again in `user.posts`"
+        )
 
 
 def _draft(base: Any) -> None:
@@ -94,7 +129,7 @@ def _draft(base: Any) -> None:
             pass
     except IntegrityError:
         raise NotYet("the database refuses a post without a user") from None
-    annotation = str(post.__annotations__["user"])
+    annotation = _annotation(post, "user")
     expect(
         "None" in annotation or "Optional" in annotation,
         '`Post.user` says that there is always a user; write `Mapped["User | None"]`, so that readers '
@@ -102,8 +137,8 @@ def _draft(base: Any) -> None:
     )
 
 
-_KEY = '''class Post(PostColumns, Base):
-    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))'''
+_KEY = """class Post(PostColumns, Base):
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))"""
 
 EXERCISES = [
     Exercise(
@@ -114,19 +149,19 @@ EXERCISES = [
             "The many side holds the key. A column is a line `name: Mapped[type] = mapped_column(...)`.",
             'Inside `Post`: `user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))`.',
         ),
-        code=f'''{_BASE}class User(UserColumns, Base):
+        code=f"""{_BASE}class User(UserColumns, Base):
     pass
 
 
 {_KEY}
 
 
-answer = Base''',
+answer = Base""",
         reason="A post has one user, so a post has room for the key. The name in `ForeignKey` is that of "
         "the table, not of the class.",
         wrong=(
             Wrong(
-                f'''{_BASE}class User(UserColumns, Base):
+                f"""{_BASE}class User(UserColumns, Base):
     post_id: Mapped[int] = mapped_column(ForeignKey("posts.id"))
 
 
@@ -134,11 +169,11 @@ class Post(PostColumns, Base):
     pass
 
 
-answer = Base''',
+answer = Base""",
                 "the many side holds the key",
             ),
             Wrong(
-                f'''{_BASE}class User(UserColumns, Base):
+                f"""{_BASE}class User(UserColumns, Base):
     pass
 
 
@@ -146,11 +181,11 @@ class Post(PostColumns, Base):
     user_id: Mapped[int]
 
 
-answer = Base''',
+answer = Base""",
                 "add ForeignKey(...)",
             ),
             Wrong(
-                f'''{_BASE}class User(UserColumns, Base):
+                f"""{_BASE}class User(UserColumns, Base):
     pass
 
 
@@ -158,11 +193,11 @@ class Post(PostColumns, Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("User.id"))
 
 
-answer = Base''',
+answer = Base""",
                 'points at "User.id"',
             ),
             Wrong(
-                f'''{_BASE}class User(UserColumns, Base):
+                f"""{_BASE}class User(UserColumns, Base):
     pass
 
 
@@ -170,18 +205,30 @@ class Post(PostColumns, Base):
     pass
 
 
-answer = Base''',
+answer = Base""",
                 "has no column user_id",
             ),
             Wrong(
-                f'''{_BASE}class User(UserColumns, Base):
+                f"""{_BASE}class User(UserColumns, Base):
+    pass
+
+
+class Post(PostColumns, Base):
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), unique=True)
+
+
+answer = Base""",
+                "one post only",
+            ),
+            Wrong(
+                f"""{_BASE}class User(UserColumns, Base):
     pass
 
 
 {_KEY}
 
 
-answer = User''',
+answer = User""",
                 "should be your Base, not User",
             ),
         ),
@@ -195,7 +242,7 @@ answer = User''',
             'In `Post`: `user: Mapped["User"] = relationship(back_populates="posts")`, and the other way '
             "round in `User`.",
         ),
-        code=f'''{_BASE}class User(UserColumns, Base):
+        code=f"""{_BASE}class User(UserColumns, Base):
     posts: Mapped[list["Post"]] = relationship(back_populates="user")
 
 
@@ -203,11 +250,11 @@ answer = User''',
     user: Mapped["User"] = relationship(back_populates="posts")
 
 
-answer = Base''',
+answer = Base""",
         reason="`back_populates` names the attribute on the other class, and stands on both sides.",
         wrong=(
             Wrong(
-                f'''{_BASE}class User(UserColumns, Base):
+                f"""{_BASE}class User(UserColumns, Base):
     posts: Mapped[list["Post"]] = relationship()
 
 
@@ -215,11 +262,11 @@ answer = Base''',
     user: Mapped["User"] = relationship()
 
 
-answer = Base''',
+answer = Base""",
                 "link both sides with back_populates",
             ),
             Wrong(
-                f'''{_BASE}class User(UserColumns, Base):
+                f"""{_BASE}class User(UserColumns, Base):
     posts: Mapped["Post"] = relationship(back_populates="user")
 
 
@@ -227,11 +274,11 @@ answer = Base''',
     user: Mapped["User"] = relationship(back_populates="posts")
 
 
-answer = Base''',
+answer = Base""",
                 "leads to one object",
             ),
             Wrong(
-                f'''{_BASE}class User(UserColumns, Base):
+                f"""{_BASE}class User(UserColumns, Base):
     posts: Mapped[list["Post"]] = relationship(back_populates="author")
 
 
@@ -239,18 +286,53 @@ answer = Base''',
     user: Mapped["User"] = relationship(back_populates="posts")
 
 
-answer = Base''',
-                "author",
+answer = Base""",
+                'back_populates="author" names an attribute that Post does not have',
             ),
             Wrong(
-                f'''{_BASE}class User(UserColumns, Base):
+                f"""{_BASE}class User(UserColumns, Base):
+    posts: Mapped[list["Posts"]] = relationship(back_populates="user")
+
+
+{_KEY}
+    user: Mapped["User"] = relationship(back_populates="posts")
+
+
+answer = Base""",
+                "did you mean Post?",
+            ),
+            Wrong(
+                f"""{_BASE}class User(UserColumns, Base):
+    posts: Mapped[list["Post"]] = relationship(backref="user")
+
+
+{_KEY}
+
+
+answer = Base""",
+                "out of sight",
+            ),
+            Wrong(
+                f"""{_BASE}class User(UserColumns, Base):
+    posts: Mapped[list["Post"]] = relationship(back_populates="user")
+
+
+{_KEY}
+    user: Mapped[list["User"]] = relationship(back_populates="posts")
+
+
+answer = Base""",
+                "annotated as a list",
+            ),
+            Wrong(
+                f"""{_BASE}class User(UserColumns, Base):
     posts: Mapped[list["Post"]] = relationship()
 
 
 {_KEY}
 
 
-answer = Base''',
+answer = Base""",
                 "Post has no relationship called user",
             ),
         ),
@@ -263,7 +345,7 @@ answer = Base''',
             "A value that may be missing is written `| None`.",
             '`user_id: Mapped[int | None]` and `user: Mapped["User | None"]`.',
         ),
-        code=f'''{_BASE}class User(UserColumns, Base):
+        code=f"""{_BASE}class User(UserColumns, Base):
     posts: Mapped[list["Post"]] = relationship(back_populates="user")
 
 
@@ -272,12 +354,12 @@ class Post(PostColumns, Base):
     user: Mapped["User | None"] = relationship(back_populates="posts")
 
 
-answer = Base''',
+answer = Base""",
         reason="The key decides what the database accepts; the annotation of the relationship tells "
         "readers and editors.",
         wrong=(
             Wrong(
-                f'''{_BASE}class User(UserColumns, Base):
+                f"""{_BASE}class User(UserColumns, Base):
     posts: Mapped[list["Post"]] = relationship(back_populates="user")
 
 
@@ -285,11 +367,11 @@ answer = Base''',
     user: Mapped["User | None"] = relationship(back_populates="posts")
 
 
-answer = Base''',
+answer = Base""",
                 "is NOT NULL",
             ),
             Wrong(
-                f'''{_BASE}class User(UserColumns, Base):
+                f"""{_BASE}class User(UserColumns, Base):
     posts: Mapped[list["Post"]] = relationship(back_populates="user")
 
 
@@ -298,7 +380,7 @@ class Post(PostColumns, Base):
     user: Mapped["User"] = relationship(back_populates="posts")
 
 
-answer = Base''',
+answer = Base""",
                 "says that there is always a user",
             ),
         ),
