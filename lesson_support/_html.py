@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from html import escape
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Shown", "escape", "plural"]
+if TYPE_CHECKING:
+    from sqlalchemy import MetaData, Table
+
+__all__ = ["Shown", "escape", "plural", "short", "tables_of"]
+
+_LONGEST_VALUE = 60
 
 
 class Shown:
@@ -29,3 +37,18 @@ class Shown:
 def plural(count: int, word: str) -> str:
     """Return "1 row", "2 rows"."""
     return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def short(value: Any) -> str:
+    """Write a value on one line of at most 60 characters, the same in every run."""
+    if isinstance(value, (set, frozenset)):
+        value = sorted(value, key=repr)
+    text = re.sub(r" at 0x[0-9A-Fa-f]+", "", str(value)).replace("\n", "\\n")
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+
+
+def tables_of(metadata: MetaData) -> list[Table]:
+    """Return the tables, parents before children; where they depend on each other, by name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the warning about a cycle is not the learner's here
+        return list(metadata.sorted_tables)

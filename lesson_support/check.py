@@ -87,10 +87,8 @@ class Exercise:
             and the solution folded away. It never raises: an error in the answer is a reason.
         """
         if _is_stub(answer):
-            where = (
-                "the function still does nothing" if callable(answer) else "`answer` is still `...`"
-            )
-            return self._reply("open", "…", "not attempted:", f"{where}.")
+            what = "the function still does nothing" if callable(answer) else "`answer` is still dots"
+            return self._reply("open", "…", f"not attempted; {what}.", "")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

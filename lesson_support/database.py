@@ -187,7 +187,12 @@ def _sqlite_engine(path: Path) -> Engine:
 
 def _postgresql_engine(url: URL, schema: str) -> Engine:
     settings = {"connect_timeout": 5, "application_name": schema}
-    engine = create_engine(url, poolclass=NullPool, connect_args=settings)
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        pool_reset_on_return=None,  # it is closed then, which rolls back as well
+        connect_args=settings,
+    )
 
     @event.listens_for(engine, "connect", insert=True)  # before SQLAlchemy asks for the schema
     def prepare(connection, record):

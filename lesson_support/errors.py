@@ -33,6 +33,11 @@ class _Rule(NamedTuple):
 
 _AGAIN = "session.rollback() if the Session is still open, then run the cell again"
 
+_TAKEN_AWAY = (
+    "a child may have lost its parent, whose key is required: delete the child too, by "
+    f'cascade="all, delete-orphan" on the one side, or give it another parent; {_AGAIN}'
+)
+
 _RULES = {
     "not null": _Rule(
         "the database refused: a required value is missing (NOT NULL)",
@@ -510,6 +515,9 @@ def _short(text: str, limit: int) -> str:
 
 def _todo(error: BaseException) -> str:
     rule = _rule(error)
+    statement = getattr(error, "statement", None) or ""
+    if rule is _RULES["not null"] and statement.startswith("UPDATE"):
+        return _TAKEN_AWAY
     if rule:
         return rule.todo
     said = str(error)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from sqlalchemy import MetaData, Table
+from sqlalchemy import MetaData, Table, UniqueConstraint
 
-from ._html import Shown, escape
+from ._html import Shown, escape, tables_of
 from .errors import LessonError
 
 __all__ = ["diagram"]
@@ -51,72 +52,142 @@ def diagram(base: Any) -> Shown:
     )
 
 
+class _Box(NamedTuple):
+    """A table in the picture: its corner, its width, its rows, and how many columns stand left of it."""
+
+    x: float
+    y: float
+    width: float
+    rows: list[tuple[str, str, str, str]]
+    marks: int
+    sizes: list[int]
+    depth: int
+
+    def middle(self, column: str) -> float:
+        """The height of a column's line."""
+        return self.y + _ROW * ([row[1] for row in self.rows].index(column) + 1) + _ROW / 2
+
+
+class _Link(NamedTuple):
+    """One foreign key, from the one side to the many side."""
+
+    parent: str
+    key: tuple[str, ...]
+    child: str
+    columns: tuple[str, ...]
+    nullable: bool
+    unique: bool
+
+
 def _rows(table: Table) -> list[tuple[str, str, str, str]]:
-    """Per column: its key mark, name, type, and "not null"."""
+    """Per column: its key marks, name, type, and "not null"."""
     foreign = {column.name for key in table.foreign_key_constraints for column in key.columns}
     rows = []
     for column in table.columns:
-        mark = "PK" if column.primary_key else "FK" if column.name in foreign else ""
-        mark = mark or ("UQ" if column.unique else "")
-        rows.append((mark, column.name, str(column.type), "" if column.nullable else "not null"))
+        marks = [
+            mark
+            for mark, holds in (
+                ("PK", column.primary_key),
+                ("FK", column.name in foreign),
+                ("UQ", (column.name,) in _unique(table)),
+            )
+            if holds
+        ]
+        null = "" if column.nullable else "not null"
+        rows.append((" ".join(marks), column.name, str(column.type), null))
     return rows
 
 
-def _links(metadata: MetaData) -> list[tuple[str, str, str, str, bool, bool]]:
-    """Per foreign key: parent, its column, child, its column, may be NULL, is unique."""
+def _unique(table: Table) -> set[tuple[str, ...]]:
+    """The sets of columns that no two rows share, the primary key left out."""
+    found = {(column.name,) for column in table.columns if column.unique}
+    found |= {
+        tuple(sorted(column.name for column in constraint.columns))
+        for constraint in table.constraints
+        if isinstance(constraint, UniqueConstraint)
+    }
+    found |= {
+        tuple(sorted(column.name for column in index.columns))
+        for index in table.indexes
+        if index.unique
+    }
+    return found - {()}
+
+
+def _links(metadata: MetaData) -> list[_Link]:
     links = []
-    for table in metadata.sorted_tables:
+    for table in tables_of(metadata):
         for key in sorted(table.foreign_key_constraints, key=lambda key: key.column_keys):
-            column, target = key.columns[0], key.elements[0].column
-            unique = bool(column.unique) or [c.name for c in table.primary_key] == [column.name]
+            columns = tuple(column.name for column in key.columns)
+            once = {*_unique(table), tuple(sorted(c.name for c in table.primary_key))}
             links.append(
-                (target.table.name, target.name, table.name, column.name, column.nullable, unique)
+                _Link(
+                    key.referred_table.fullname,
+                    tuple(element.column.name for element in key.elements),
+                    table.fullname,
+                    columns,
+                    any(column.nullable for column in key.columns),
+                    tuple(sorted(columns)) in once,
+                )
             )
     return links
 
 
 def _text(metadata: MetaData) -> str:
     lines = []
-    for table in metadata.sorted_tables:
+    for table in tables_of(metadata):
         rows = _rows(table)
-        widths = [max(len(row[i]) for row in rows) for i in (1, 2)]
-        lines.append(table.name)
+        widths = [max(2, *(len(row[i]) for row in rows)) for i in (0, 1, 2)]
+        lines.append(table.fullname)
         lines += [
-            f"  {mark:<2} {name:<{widths[0]}}  {kind:<{widths[1]}}  {null}".rstrip()
+            f"  {mark:<{widths[0]}} {name:<{widths[1]}}  {kind:<{widths[2]}}  {null}".rstrip()
             for mark, name, kind, null in rows
         ]
-    for parent, key, child, column, nullable, unique in _links(metadata):
-        many = "at most one" if unique else "many"
-        one = "one or none of" if nullable else "one of"
-        lines.append(
-            f"{parent} (the one side) --< {child} (the many side): {many} of {child} "
-            f"to {one} {parent}, by {child}.{column} -> {parent}.{key}"
-        )
+    for link in _links(metadata):
+        one = "one or none of" if link.nullable else "one of"
+        by = f"{link.child}.{_named(link.columns)} -> {link.parent}.{_named(link.key)}"
+        if link.unique:
+            lines.append(
+                f"{link.parent} --- {link.child}: at most one of {link.child} to {one} {link.parent}, by {by}"
+            )
+        else:
+            lines.append(
+                f"{link.parent} (the one side) --< {link.child} (the many side): many of {link.child} "
+                f"to {one} {link.parent}, by {by}"
+            )
     return "\n".join(lines)
 
 
-def _layout(metadata: MetaData) -> tuple[dict[str, tuple], float, float]:
-    """Boxes (x, y, width, rows) in columns from left to right: each parent left of its children."""
+def _named(columns: tuple[str, ...]) -> str:
+    return columns[0] if len(columns) == 1 else f"({', '.join(columns)})"
+
+
+def _layout(metadata: MetaData) -> tuple[dict[str, _Box], float, float]:
+    """Boxes in columns from left to right: each parent left of its children."""
     depth: dict[str, int] = {}
-    for table in metadata.sorted_tables:
-        parents = {key.referred_table.name for key in table.foreign_key_constraints}
-        depth[table.name] = max((depth.get(p, 0) + 1 for p in parents - {table.name}), default=0)
+    tables = tables_of(metadata)
+    for table in tables:
+        parents = {key.referred_table.fullname for key in table.foreign_key_constraints}
+        parents -= {table.fullname}
+        depth[table.fullname] = max((depth.get(p, 0) + 1 for p in parents), default=0)
     boxes, x, bottom = {}, 8.0, 0.0
     for column in range(max(depth.values()) + 1):
         y, widest = 8.0, 0.0
-        for table in (t for t in metadata.sorted_tables if depth[t.name] == column):
+        for table in (t for t in tables if depth[t.fullname] == column):
             rows = _rows(table)
             sizes = [max(len(row[i]) for row in rows) for i in (1, 2, 3)]
-            width = (
-                3 + sizes[0] + 2 + sizes[1] + (2 + sizes[2] if sizes[2] else 0)
-            ) * _CHAR + 2 * _PAD
-            boxes[table.name] = (x, y, width, rows, sizes)
+            marks = max(2, *(len(row[0]) for row in rows))
+            wide = marks + 3 + sizes[0] + sizes[1] + (2 + sizes[2] if sizes[2] else 0)
+            width = max(wide, len(table.fullname)) * _CHAR + 2 * _PAD
+            boxes[table.fullname] = _Box(x, y, width, rows, marks, sizes, column)
             y += _ROW * (len(rows) + 1) + 24
             widest = max(widest, width)
         bottom = max(bottom, y)
         x += widest + _GAP
-    loop = _LOOP if any(link[0] == link[2] for link in _links(metadata)) else 0
-    return boxes, x - _GAP + 8 + loop, bottom - 16
+    links = _links(metadata)
+    loop = _LOOP if any(link.parent == link.child for link in links) else 0
+    below = 14 if any(boxes[k.child].depth - boxes[k.parent].depth > 1 for k in links) else 0
+    return boxes, x - _GAP + 8 + loop, bottom - 16 + below
 
 
 def _svg(metadata: MetaData) -> str:
@@ -125,16 +196,20 @@ def _svg(metadata: MetaData) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}"><style>{_CSS}</style>'
     ]
-    for name, (x, y, w, rows, sizes) in boxes.items():
+    for name, box in boxes.items():
+        x, y = box.x, box.y
         parts.append(
-            f'<rect class="o" x="{x:.0f}" y="{y:.0f}" width="{w:.0f}" height="{_ROW * (len(rows) + 1)}"'
-            f' rx="4"/><rect class="h" x="{x:.0f}" y="{y:.0f}" width="{w:.0f}" height="{_ROW}" rx="4"/>'
-            f'<text class="b" x="{x + w / 2:.0f}" y="{y + 15:.0f}" text-anchor="middle">'
+            f'<rect class="o" x="{x:.0f}" y="{y:.0f}" width="{box.width:.0f}" '
+            f'height="{_ROW * (len(box.rows) + 1)}" rx="4"/>'
+            f'<rect class="h" x="{x:.0f}" y="{y:.0f}" width="{box.width:.0f}" height="{_ROW}" rx="4"/>'
+            f'<text class="b" x="{x + box.width / 2:.0f}" y="{y + 15:.0f}" text-anchor="middle">'
             f"{escape(name)}</text>"
         )
-        starts = [x + _PAD + _CHAR * n for n in (0, 3, 5 + sizes[0], 7 + sizes[0] + sizes[1])]
-        for i, (mark, column, kind, null) in enumerate(rows, 1):
-            under = "u" if mark == "PK" else ""
+        marks, sizes = box.marks, box.sizes
+        places = (0, marks + 1, marks + 3 + sizes[0], marks + 5 + sizes[0] + sizes[1])
+        starts = [x + _PAD + _CHAR * place for place in places]
+        for i, (mark, column, kind, null) in enumerate(box.rows, 1):
+            under = "u" if mark.startswith("PK") else ""
             cells = ((mark, "b"), (column, under), (kind, "d"), (null, "d"))
             parts.append(f'<text y="{y + _ROW * i + 15:.0f}">')
             parts += [
@@ -145,38 +220,42 @@ def _svg(metadata: MetaData) -> str:
                 if cell
             ]
             parts.append("</text>")
-    for parent, key, child, column, nullable, unique in _links(metadata):
-        parts.append(_line(boxes[parent], key, boxes[child], column, nullable, unique))
+    before: Counter[str] = Counter()
+    for link in _links(metadata):
+        parts.append(
+            _line(link, boxes[link.parent], boxes[link.child], before[link.parent], height)
+        )
+        before[link.parent] += 1
     return "".join(parts) + "</svg>"
 
 
-def _line(parent: tuple, key: str, child: tuple, column: str, nullable: bool, unique: bool) -> str:
-    """A line from the one side (a bar) to the many side (a crow's foot), with both words."""
+def _line(link: _Link, parent: _Box, child: _Box, nth: int, height: float) -> str:
+    """A line from the one side (a bar) to the many side (a crow's foot), with both words.
 
-    def middle(box: tuple, name: str) -> float:
-        return box[1] + _ROW * ([row[1] for row in box[3]].index(name) + 1) + _ROW / 2
-
-    y1, y2 = middle(parent, key), middle(child, column)
-    x1 = parent[0] + parent[2]
-    if parent is child:
-        x2, turn, back = x1, x1 + _LOOP - 6, 1
+    The second and later lines from a parent turn further left and keep their words further out.
+    """
+    y1, y2 = parent.middle(link.key[0]), child.middle(link.columns[0])
+    x1 = parent.x + parent.width
+    to_itself = parent is child
+    x2, back = (x1, 1) if to_itself else (child.x, -1)
+    if to_itself:
+        turn = f"H{x1 + _LOOP - 6:.0f}V{y2:.0f}"
+    elif child.depth - parent.depth > 1:
+        turn = f"H{x1 + 20:.0f}V{height - 6:.0f}H{x2 - 30:.0f}V{y2:.0f}"
     else:
-        x2 = child[0]
-        turn, back = (x1 + x2) / 2, -1
+        turn = f"H{(x1 + x2) / 2 - 12 * nth:.0f}V{y2:.0f}"
     foot = (
         f"M{x2 + 8 * back:.0f} {y2 - 6:.0f}v12"
-        if unique
+        if link.unique
         else f"M{x2 + 12 * back:.0f} {y2:.0f}L{x2:.0f} {y2 - 7:.0f}M{x2 + 12 * back:.0f} {y2:.0f}"
         f"L{x2:.0f} {y2 + 7:.0f}"
     )
-    one, many = "0..1" if nullable else "one", "0..1" if unique else "many"
-    path = (
-        f'<path class="l" d="M{x1:.0f} {y1:.0f}H{turn:.0f}V{y2:.0f}H{x2:.0f}'
-        f'M{x1 + 8:.0f} {y1 - 6:.0f}v12{foot}"/>'
-    )
-    if parent is child:
+    path = f'<path class="l" d="M{x1:.0f} {y1:.0f}{turn}H{x2:.0f}M{x1 + 8:.0f} {y1 - 6:.0f}v12{foot}"/>'
+    if to_itself:
         return path
+    one, many = "0..1" if link.nullable else "one", "0..1" if link.unique else "many"
+    above = y1 - 9 - 15 * nth
     return (
-        f'{path}<text class="b" x="{x1 + 7:.0f}" y="{y1 - 9:.0f}">{one}</text>'
+        f'{path}<text class="b" x="{x1 + 7:.0f}" y="{above:.0f}">{one}</text>'
         f'<text class="b" x="{x2 - 7:.0f}" y="{y2 - 11:.0f}" text-anchor="end">{many}</text>'
     )

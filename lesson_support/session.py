@@ -16,10 +16,12 @@ __all__ = ["states"]
 _STATES = {
     "transient": ("○", "only in Python"),
     "pending": ("◔", "added, not yet sent"),
-    "persistent": ("●", "has a row, in the Session"),
+    "persistent": ("●", "has a row, in a Session"),
     "deleted": ("✕", "DELETE was sent, not yet committed"),
     "detached": ("◌", "has or had a row, in no Session"),
 }
+
+_SHOWN_KEYS = 12
 
 
 def states(session: Session, **objects: Any) -> Shown:
@@ -51,7 +53,11 @@ def states(session: Session, **objects: Any) -> Shown:
                 f"{name} is no object of a mapped class, so it has no state."
             ) from None
         rows.append((name, word, _identity(state.identity_key), _notes(session, state)))
-    held = sorted(_identity(key) for key in session.identity_map.keys())  # noqa: SIM118
+    keys = sorted(
+        session.identity_map.keys(), key=lambda key: (key[0].__name__, str(key[1][0]).zfill(20))
+    )
+    held = [_identity(key) for key in keys[:_SHOWN_KEYS]]
+    held += [f"… and {len(keys) - _SHOWN_KEYS} more"] if len(keys) > _SHOWN_KEYS else []
     title = (
         f"The Session holds {len(session.new)} new, {len(session.dirty)} changed, "
         f"{len(session.deleted)} marked for deletion; identity map: {', '.join(held) or 'empty'}"
@@ -85,6 +91,8 @@ def _identity(key: tuple | None) -> str:
 
 def _notes(session: Session, state) -> str:
     item, notes = state.obj(), []
+    if state.session not in (None, session):
+        return "in another Session"
     if item in session.dirty:
         changed = [a.key for a in state.attrs if a.history.has_changes()]
         if changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, func, inspect, select
 from sqlalchemy.orm import Session
 
-from ._html import Shown, escape, plural
+from ._html import Shown, escape, plural, short, tables_of
 from .errors import LessonError
 from .sql import quiet
 
@@ -17,7 +18,6 @@ __all__ = ["Snapshot", "changes", "tables"]
 
 _SHOWN_ROWS = 12
 _READ_ROWS = 1000
-_LONGEST_VALUE = 60
 _WORDS = {"+": "inserted", "~": "changed", "-": "deleted", " ": "left alone"}
 _SIGNS = {"+": "+", "~": "~", "-": "−"}
 _CLASSES = {"+": "ins", "~": "upd", "-": "del", " ": ""}
@@ -110,7 +110,7 @@ def _wanted(what: tuple) -> list[Table]:
         elif hasattr(item, "__table__"):
             found.append(item.__table__)
         elif hasattr(item, "metadata"):
-            found += item.metadata.sorted_tables
+            found += tables_of(item.metadata)
         else:
             found = []
             break
@@ -147,9 +147,7 @@ def _read(connection: Connection, table: Table, exists: bool) -> _Rows:
 def _text(value: Any) -> str:
     if value is None:
         return "NULL"
-    text = f"<{len(value)} bytes>" if isinstance(value, bytes) else str(value)
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+    return f"<{len(value)} bytes>" if isinstance(value, bytes) else short(value)
 
 
 def _columned(lines: list[list[str]]) -> str:
@@ -195,18 +193,36 @@ def _draw(seen: list[_Rows]) -> tuple[str, str]:
 
 
 def _compare(old: _Rows, new: _Rows) -> list[tuple[str, tuple | None, tuple | None]]:
-    """One (sign, old row, new row) per primary key of either side, in the order of the keys."""
-    by_key = [
-        {tuple(row[i] for i in side.key) or row: row for row in side.rows} for side in (old, new)
+    """One (sign, old row, new row) per primary key of either side, in the order of the keys.
+
+    Where a table has more rows than were read, only keys up to the last that both sides read count.
+    """
+    sides = [_by_key(side) for side in (old, new)]
+    cut = [
+        max(keys, default=())
+        for keys, side in zip(sides, (old, new), strict=True)
+        if side.count > len(side.rows)
     ]
+    keys = [k for k in sides[0].keys() | sides[1].keys() if not cut or k <= min(cut)]
     marks = []
-    for key in sorted(
-        by_key[0].keys() | by_key[1].keys(), key=lambda k: [(str(type(v)), v) for v in k]
-    ):
-        a, b = by_key[0].get(key), by_key[1].get(key)
+    for key in sorted(keys):
+        a, b = sides[0].get(key), sides[1].get(key)
         sign = "+" if a is None else "-" if b is None else "~" if a != b else " "
         marks.append((sign, a, b))
     return marks
+
+
+def _by_key(side: _Rows) -> dict[tuple, tuple]:
+    """The rows by primary key; without one, by their text and how often it came before."""
+    if side.key:
+        return {tuple(row[i] for i in side.key): row for row in side.rows}
+    seen: Counter[str] = Counter()
+    rows = {}
+    for row in side.rows:
+        text = repr(row)
+        rows[(text, seen[text])] = row
+        seen[text] += 1
+    return rows
 
 
 def _draw_changes(old: _Rows, new: _Rows, marks: list) -> tuple[str, str]:

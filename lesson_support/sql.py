@@ -14,14 +14,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import date, time
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import StrCompileDialect
+from sqlalchemy.engine.interfaces import ExecuteStyle
 from sqlalchemy.schema import DDLElement
 from sqlalchemy.sql import visitors
 
-from ._html import Shown, escape, plural
+from ._html import Shown, escape, plural, short
 from ._source import statement_at
 from ._style import CSS
 from .database import describe
@@ -33,13 +34,18 @@ _NEUTRAL = StrCompileDialect(paramstyle="named")
 _NEUTRAL.insert_returning = False  # whether an INSERT returns the new key differs by database
 _CATALOGUES = {"pg_catalog", "information_schema"}
 _SHOWN_VALUES = 5
-_LONGEST_VALUE = 60
+_SHOWN_NAMES = 12
+_ABSENT = object()
+_COMMENT = re.compile(r"^(\s*(/\*.*?\*/|--[^\n]*\n))*", re.DOTALL)
+_BIND = r"(?:%\(\w+\)s(?:::\w+)?|[^,()]+)"
+_LONG_IN = re.compile(rf"(\bIN \((?:{_BIND}, ){{4}}{_BIND})(?:, {_BIND})+\)")
 _KEYWORDS = re.compile(
     r"('(?:[^']|'')*')|\b(SELECT|DISTINCT|FROM|WHERE|AND|OR|NOT|NULL|IS|IN|AS|ON|JOIN|LEFT|OUTER"
     r"|INNER|ORDER|GROUP|BY|HAVING|LIMIT|OFFSET|INSERT|INTO|VALUES|UPDATE|SET|DELETE|CREATE|TABLE"
     r"|ALTER|ADD|DROP|INDEX|UNIQUE|PRIMARY|FOREIGN|KEY|REFERENCES|CASCADE|RESTRICT|RETURNING"
     r"|PRAGMA|DEFAULT|CHECK|CONSTRAINT|EXISTS|LIKE|BETWEEN|UNION|WITH|CASE|WHEN|THEN|ELSE|END)\b"
 )
+_ENDS = " (its block ends)"
 _quiet: ContextVar[bool] = ContextVar("lesson_support_quiet", default=False)
 _logs: dict[Engine, _Log] = {}
 
@@ -58,14 +64,14 @@ def watch(engine: Engine | None) -> Shown | None:
     """From now on, show under each cell the SQL that its lines sent through `engine`.
 
     Args:
-        engine: any Engine; `None` ends the watching of all engines.
+        engine: any Engine or AsyncEngine; `None` ends the watching of all engines.
 
     Returns:
         A line that says that the set-up is complete and which database is used; it also carries
         the style sheet of all displays, so let it be the last value of the set-up cell.
 
     Raises:
-        LessonError: outside IPython, where there are no cells.
+        LessonError: outside IPython, where there are no cells, and for what is no Engine.
     """
     from IPython import get_ipython
 
@@ -79,6 +85,9 @@ def watch(engine: Engine | None) -> Shown | None:
         while _logs:
             _logs.popitem()[1].stop()
         return None
+    engine = getattr(engine, "sync_engine", engine)
+    if not isinstance(engine, Engine):
+        raise LessonError("watch(engine) needs the Engine itself, as connect(...) returns it.")
     if engine not in _logs:
         _logs[engine] = _Log(engine, shell.user_ns)
     shell.events.register("post_run_cell", _after_cell)
@@ -100,9 +109,16 @@ def _after_cell(result) -> None:
             display(Shown(escape(words), words))
 
 
+class _Place(NamedTuple):
+    """A line of the running cell, and whether it is the end of the `with` block that starts there."""
+
+    line: int
+    ends: bool
+
+
 @dataclass
 class _Mark:
-    line: int | None
+    place: _Place | None
     word: str
 
 
@@ -110,9 +126,10 @@ class _Mark:
 class _Statement:
     """One statement object, and what the driver made of it."""
 
-    line: int | None
+    place: _Place | None
     element: Any = None
     rows: list[dict] = field(default_factory=list)
+    real: list[dict] = field(default_factory=list)  # the same rows with defaults filled in
     sent: list[tuple[str, Any]] = field(default_factory=list)
     count: int | None = None
     error: str = ""
@@ -155,43 +172,50 @@ class _Log:
         entries, self._entries, self._open = self._entries, [], None
         return entries
 
-    def _line(self) -> int | None:
+    def _place(self) -> _Place | None:
         """The line of the running cell: the outermost frame that runs in the notebook."""
-        frame, line = sys._getframe(2), None
+        frame, below, place = sys._getframe(2), "", None
         while frame is not None:
-            if frame.f_globals is self._user_ns:
-                line = frame.f_lineno
-            frame = frame.f_back
-        return line
+            if frame.f_globals is self._user_ns and below != "run_cell_magic":
+                place = _Place(frame.f_lineno, below == "__exit__")
+            below, frame = frame.f_code.co_name, frame.f_back
+        return place
 
     def _mark(self, word: str) -> None:
-        if not _quiet.get():
-            self._entries.append(_Mark(self._line(), word))
+        if _quiet.get():
+            return
+        mark = _Mark(self._place(), word)
+        last = self._entries[-1] if self._entries else None
+        if word == "BEGIN" and last is not None and last is self._open and not last.sent:
+            # A Connection announces its statement before it begins the transaction for it.
+            self._entries.insert(-1, mark)
+        else:
+            self._entries.append(mark)
 
     def _before_execute(self, conn, element, multi, params, options) -> None:
         if _quiet.get() or "savepoint" in getattr(element, "__visit_name__", ""):
             self._open = None
             return
         rows = list(multi) if multi else [params] if params else []
-        self._open = _Statement(self._line(), element, rows)
+        self._open = _Statement(self._place(), element, rows)
         self._entries.append(self._open)
 
     def _before_cursor(self, conn, cursor, text, parameters, context, many) -> None:
         if _quiet.get() or (context.compiled is not None and self._open is None):
             return
         if context.compiled is None:
-            self._open = _Statement(self._line())
+            self._open = _Statement(self._place())
             self._entries.append(self._open)
         self._open.sent.append((text, parameters))
+        self._open.real = context.compiled_parameters if context.compiled is not None else []
 
     def _after_cursor(self, conn, cursor, text, parameters, context, many) -> None:
         statement = self._open
         if statement is None or _quiet.get():
             return
-        if context.isinsert and context.compiled is not None:
-            from_select = getattr(statement.element, "select", None) is not None
-            statement.count = cursor.rowcount if from_select else max(1, len(statement.rows))
-        elif cursor.description is not None:
+        if context.execute_style is ExecuteStyle.INSERTMANYVALUES:
+            statement.count = len(context.compiled_parameters)
+        elif cursor.description is not None and not (context.isinsert and cursor.rowcount > 0):
             statement.count = statement.count or 0
             context.cursor = _CountingCursor(cursor, statement)
         elif cursor.rowcount >= 0 and not isinstance(statement.element, DDLElement):
@@ -238,22 +262,20 @@ def _literal(value: Any) -> str:
     """Write a value as SQL would: 'text', NULL, 6, '2026-09-01'; long ones are cut."""
     if value is None:
         return "NULL"
-    if isinstance(value, (str, date, time)):
-        text = str(value)
-        cut = text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
-        return "'" + cut.replace("'", "''") + "'"
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(bytes(value))} bytes>"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_literal, value)) + "]"
-    text = str(value)
-    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+    text = short(value)
+    quoted = isinstance(value, (str, date, time))
+    return "'" + text.replace("'", "''") + "'" if quoted else text
 
 
 def _is_catalogue(statement: _Statement) -> bool:
     """Is this one of create_all's or inspect's questions to the database about itself?"""
     if statement.element is None or isinstance(statement.element, str):
-        return bool(statement.sent) and statement.sent[0][0].lstrip().startswith("PRAGMA")
+        sent = statement.sent[0][0].lstrip() if statement.sent else ""
+        return sent.startswith("PRAGMA") or " FROM sqlite_" in sent
     if isinstance(statement.element, DDLElement):
         return False
     return any(
@@ -264,9 +286,9 @@ def _is_catalogue(statement: _Statement) -> bool:
 
 
 def _tidy(sql: str) -> str:
-    """SQLAlchemy breaks lines well; only tabs and blanks at line ends are taken out."""
+    """SQLAlchemy breaks lines well; only tabs, blanks at line ends and long IN lists are taken out."""
     lines = [line.rstrip() for line in sql.expandtabs(4).strip().splitlines()]
-    return "\n".join(line for line in lines if line)
+    return _LONG_IN.sub(r"\1, …)", "\n".join(line for line in lines if line))
 
 
 def _neutral(statement: _Statement) -> tuple[str, list[str]]:
@@ -279,20 +301,40 @@ def _neutral(statement: _Statement) -> tuple[str, list[str]]:
     if isinstance(element, DDLElement):
         return _tidy(str(element.compile(dialect=_NEUTRAL))), []
     keys = list(statement.rows[0]) if statement.rows else None
+    if getattr(element, "is_insert", False) and statement.real:
+        # the columns that were sent: without a database, it is not known that a key numbers itself
+        keys = [
+            column.key for column in element.table.columns if column.key in statement.real[0]
+        ] or keys
     compiled = element.compile(dialect=_NEUTRAL, column_keys=keys)
+    original = {escaped: name for name, escaped in compiled.escaped_bind_names.items()}
     text, values = "", []
-    for row in (statement.rows or [{}])[: _SHOWN_VALUES + 1]:
-        state = compiled.construct_expanded_state(row, escape_names=False)
-        text = text or _tidy(state.statement)
+    for number, row in enumerate((statement.rows or [{}])[: _SHOWN_VALUES + 1]):
+        real = statement.real[number] if number < len(statement.real) else {}
+        state = compiled.construct_expanded_state({**real, **row}, escape_names=False)
+        text = text or state.statement
+        known = {**state.parameters, **real}
         names = dict.fromkeys(re.findall(r"(?<!:):(\w+)", state.statement))
-        values.append(_pairs({n: state.parameters[n] for n in names if n in state.parameters}))
-    return text, [value for value in values if value]
+        row_of_values = {name: known.get(original.get(name, name), _ABSENT) for name in names}
+        values.append(_pairs({n: v for n, v in row_of_values.items() if v is not _ABSENT}))
+    return _tidy(text), [value for value in values if value]
+
+
+def _told_neutral(statement: _Statement) -> tuple[str, list[str]]:
+    """As `_neutral`; a statement that cannot be compiled without a database is told as it is."""
+    try:
+        return _neutral(statement)
+    except Exception:  # one odd statement must not hide the others
+        return _tidy(statement.sent[0][0] if statement.sent else str(statement.element)), []
 
 
 def _pairs(row: Any) -> str:
     if isinstance(row, dict):
-        return ", ".join(f"{name}={_literal(value)}" for name, value in row.items())
-    return ", ".join(map(_literal, row))
+        pairs = [f"{name}={_literal(value)}" for name, value in row.items()]
+    else:
+        pairs = list(map(_literal, row))
+    more = len(pairs) - _SHOWN_NAMES
+    return ", ".join(pairs[:_SHOWN_NAMES]) + (f", … and {more} more" if more > 0 else "")
 
 
 def _effect(text: str, count: int | None, error: str) -> str:
@@ -301,7 +343,7 @@ def _effect(text: str, count: int | None, error: str) -> str:
         return error
     if count is None:
         return "done"
-    verb = text.split(None, 1)[0].upper()
+    verb = _COMMENT.sub("", text).split(None, 1)[0].upper()
     done = {"INSERT": "inserted", "UPDATE": "updated", "DELETE": "deleted"}.get(verb, "read")
     return f"{plural(count, 'row')} {done}"
 
@@ -345,9 +387,9 @@ def _blocks(entries: list[_Mark | _Statement]) -> Iterator[_Block]:
         if key[0] == "catalogue":
             yield _Block("catalogue", real="\n".join(map(_tidy, sent)), times=len(sent), objects=0)
             continue
-        text, values = _neutral(group[0])
+        text, values = _told_neutral(group[0])
         for statement in group[1 : _SHOWN_VALUES + 1]:
-            values += _neutral(statement)[1]
+            values += _told_neutral(statement)[1]
         counts = [s.count for s in group if s.count is not None]
         yield _Block(
             "sql",
@@ -378,23 +420,24 @@ def _render(entries: list[_Mark | _Statement], cell: str, database: str) -> Show
         database: "SQLite" or "PostgreSQL", for the title of the rich form.
     """
     source = cell.lstrip("\n")  # IPython numbers the lines from the first that is not empty
-    above = len(cell) - len(source)
-    where: dict[int | None, tuple[int, str] | None] = {None: None}
+    if source.startswith("%%"):  # and inside a cell magic from the line below it
+        source = source.partition("\n")[2]
+    above = cell[: len(cell) - len(source)].count("\n")
+    where: dict[_Place | None, tuple[int, str] | None] = {None: None}
     for entry in entries:
-        if entry.line not in where:
-            first, text = statement_at(source, entry.line)
-            where[entry.line] = (first + above, text)
+        if entry.place not in where:
+            first, text = statement_at(source, entry.place.line)
+            where[entry.place] = (first + above, text + _ENDS * entry.place.ends)
     one_line = len({w[0] for w in where.values() if w}) == 1 and "\n" not in cell.strip()
     plain, rich, objects, statements = [], [], 0, 0
-    last = 0
-    for place, group in groupby(entries, lambda entry: where[entry.line]):
+    for place, group in groupby(entries, lambda entry: where[entry.place]):
         indent = "" if one_line or place is None else "  "
         if indent:
-            ends = " (its block ends)" if place[0] < last and place[1].startswith("with ") else ""
-            last = place[0]
-            plain.append(f"line {place[0]}: {place[1]}{ends}")
+            text = place[1].removesuffix(_ENDS)
+            ends = place[1][len(text) :]
+            plain.append(f"line {place[0]}: {text}{ends}")
             rich.append(
-                f'<div class="ls-line">line {place[0]}: <code>{escape(place[1])}</code>{ends}</div>'
+                f'<div class="ls-line">line {place[0]}: <code>{escape(text)}</code>{ends}</div>'
             )
         for block in _blocks(list(group)):
             if block.kind == "mark":
@@ -413,9 +456,10 @@ def _render(entries: list[_Mark | _Statement], cell: str, database: str) -> Show
             values, effect = _told(block)
             plain += [f"{indent}{line}" for line in block.plain.splitlines()]
             plain += [f"{indent}    {line}" for line in values]
-            again = f" (sent {block.objects} times, with other values)" if block.objects > 1 else ""
+            other = ", with other values" if len(set(values)) > 1 else ""
+            again = f" (sent {block.objects} times{other})" if block.objects > 1 else ""
             plain.append(f"{indent}    -> {effect}{again}")
-            sent = f" (sent {block.times} times, with other values)" if block.times > 1 else ""
+            sent = f" (sent {block.times} times{other})" if block.times > 1 else ""
             rich.append(
                 f'<pre class="ls-stmt">{_highlight(block.real)}</pre><div class="ls-said">'
                 + "".join(f"<div><code>{escape(line)}</code></div>" for line in values)

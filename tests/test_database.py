@@ -5,6 +5,7 @@ Every failure here is a real one, on a real file or server.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -126,7 +127,7 @@ def test_two_lessons_do_not_see_each_other(database):
     assert rows(first) == 0
 
 
-def test_a_set_up_cell_runs_again_over_an_open_session(database, capfd):
+def test_a_set_up_cell_runs_again_over_an_open_session(database, caplog):
     engine = connect("01")
     metadata.create_all(engine)
     session = Session(engine)
@@ -141,7 +142,7 @@ def test_a_set_up_cell_runs_again_over_an_open_session(database, capfd):
     session.rollback()
     assert session.execute(select(programs)).all() == []
     session.close()
-    assert capfd.readouterr().err == ""
+    assert caplog.records == []
 
 
 def test_a_second_connection_does_not_disturb_an_open_session(database):
@@ -657,6 +658,18 @@ def test_a_forgotten_transaction_of_another_kernel_does_not_block(postgresql):
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_session_whose_connection_was_ended_is_quiet(postgresql, caplog):
+    engine = connect("01")
+    session = Session(engine)
+    session.execute(text("SELECT 1"))
+    code = "from lesson_support import connect; connect('01')"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    del session
+    gc.collect()
+    assert caplog.records == []
+    assert inspect(engine).get_table_names() == []
 
 
 def test_a_transaction_of_another_program_is_named(server, ordinary):

@@ -9,13 +9,17 @@ from xml.etree import ElementTree
 
 import pytest
 from sqlalchemy import (
+    JSON,
     Column,
     ForeignKey,
+    ForeignKeyConstraint,
     Integer,
     MetaData,
     String,
     Table,
+    UniqueConstraint,
     create_engine,
+    delete,
     event,
     select,
 )
@@ -187,6 +191,21 @@ def test_looking_at_states_sends_nothing(engine):
         assert not sent
 
 
+def test_an_object_of_another_session_is_told(engine):
+    with Session(engine) as one, Session(engine) as other:
+        shown = repr(states(other, physics=one.get(Program, 1)))
+    assert "in another Session" in shown and "identity map: empty" in shown
+
+
+def test_a_large_identity_map_is_cut_in_the_order_of_the_keys(engine):
+    with Session(engine) as session:
+        session.add_all(Program(name=f"N{n}") for n in range(20))
+        session.commit()
+        held = session.scalars(select(Program)).all()
+        title = repr(states(session, first=held[0])).splitlines()[0]
+    assert "Program 2, Program 3" in title and title.endswith("… and 10 more")
+
+
 def test_wrong_use_of_states_is_one_sentence(engine):
     with pytest.raises(LessonError, match="needs an open Session"):
         states(engine)
@@ -232,7 +251,64 @@ def test_diagram_of_a_tree_two_keys_and_odd_names():
 
     shown = diagram(Odd)
     assert {"a <node> & 'more'", "0..1", "many", "one"} <= words_in(picture_of(shown))
-    assert "at most one of leaf to one or none of" in repr(shown)
+    assert "leaf: at most one of leaf to one or none of" in repr(shown)
+
+
+def test_diagram_knows_every_way_to_be_unique():
+    metadata = MetaData()
+    Table(
+        "parent",
+        metadata,
+        Column("a", Integer, primary_key=True),
+        Column("b", Integer, primary_key=True),
+    )
+    Table(
+        "child",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("pa", Integer, nullable=False),
+        Column("pb", Integer, nullable=False),
+        ForeignKeyConstraint(["pa", "pb"], ["parent.a", "parent.b"]),
+        UniqueConstraint("pb", "pa"),
+    )
+    Table("extra", metadata, Column("id", ForeignKey("child.id"), primary_key=True))
+    text = repr(diagram(metadata))
+    assert "at most one of child to one of parent, by child.(pa, pb) -> parent.(a, b)" in text
+    assert "at most one of extra" in text and "PK FK id" in text
+
+
+def test_diagram_of_tables_that_need_each_other_is_quiet(recwarn):
+    metadata = MetaData()
+    Table(
+        "a", metadata, Column("id", Integer, primary_key=True), Column("b_id", ForeignKey("b.id"))
+    )
+    Table(
+        "b", metadata, Column("id", Integer, primary_key=True), Column("a_id", ForeignKey("a.id"))
+    )
+    assert {"a", "b", "many"} <= words_in(picture_of(diagram(metadata)))
+    assert not recwarn.list
+
+
+def test_diagram_leads_a_long_key_around_the_table_between():
+    metadata = MetaData()
+    Table("one", metadata, Column("id", Integer, primary_key=True))
+    Table(
+        "two",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("one_id", ForeignKey("one.id")),
+    )
+    Table(
+        "three",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("two_id", ForeignKey("two.id")),
+        Column("one_id", ForeignKey("one.id")),
+    )
+    paths = [
+        path.get("d") for path in picture_of(diagram(metadata)).iter() if path.tag.endswith("path")
+    ]
+    assert any(path.count("V") == 2 for path in paths)
 
 
 def test_diagram_needs_a_table():
@@ -252,4 +328,30 @@ def test_a_table_without_a_key_is_compared_by_its_rows():
     before = tables(engine, log)
     with engine.begin() as connection:
         connection.execute(log.insert(), [{"word": "b", "size": None}, {"word": None, "size": 2}])
+        connection.execute(log.insert(), [{"word": "b", "size": None}])
+    shown = repr(changes(before))
+    assert "3 inserted" in shown and shown.count("+ inserted") == 3
+
+
+def test_values_that_cannot_be_sorted_are_compared():
+    engine = create_engine("sqlite://")
+    metadata = MetaData()
+    log = Table("log", metadata, Column("id", Integer, primary_key=True), Column("told", JSON))
+    metadata.create_all(engine)
+    before = tables(engine, log)
+    with engine.begin() as connection:
+        connection.execute(log.insert(), [{"told": {"b": [1]}}, {"told": None}])
     assert "2 inserted" in repr(changes(before))
+
+
+def test_only_what_was_read_is_compared(engine):
+    with Session(engine) as session:
+        session.add_all(Program(name=f"Number {n}") for n in range(1100))
+        session.commit()
+    before = tables(engine, Program)
+    with Session(engine) as session:
+        session.execute(delete(Program).where(Program.id.between(100, 149)))
+        session.commit()
+    shown = repr(changes(before))
+    assert shown.startswith("What changed: 0 inserted, 0 changed, 50 deleted")
+    assert "only the first 1000 rows were compared" in shown

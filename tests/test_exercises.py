@@ -6,10 +6,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from notebooks import CALL, LESSONS, exercise_cells, imports_of, run
 
 from lesson_support import LessonError, exercises
 from lesson_support.check import Exercise, NotYet, Wrong, exercise
+from notebooks import CALL, LESSONS, exercise_cells, imports_of, run
 
 CELLS = exercise_cells()
 
@@ -51,7 +51,7 @@ def test_every_exercise_has_hints_and_wrong_answers(id):
 
 @pytest.mark.parametrize("id", EXERCISES)
 def test_stub_is_not_attempted(id, database):
-    assert reply_to(id, stub_of(id)).startswith(f"… {id}: not attempted: ")
+    assert reply_to(id, stub_of(id)).startswith(f"… {id}: not attempted; ")
 
 
 @pytest.mark.parametrize("id", EXERCISES)

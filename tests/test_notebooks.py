@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+
 from notebooks import FOLDER, LESSONS, ROOT, cells, code_cells
 
 TEMPLATE = FOLDER / "_template.ipynb"

@@ -6,7 +6,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from lesson_support import LessonError, connect, watch
+from lesson_support import LessonError, connect, data_file, watch
 from lesson_support.sql import quiet
 
 SETUP = """
@@ -97,7 +97,11 @@ def test_the_plain_form_is_the_same_on_both_databases(run):
     )
 
 
-COURSES = sum(1 for _ in open("data/courses.csv", encoding="utf-8")) - 1
+def rows_in(name: str) -> int:
+    return len(data_file(name).read_text(encoding="utf-8").splitlines()) - 1
+
+
+COURSES = rows_in("courses.csv")
 
 
 def test_the_rich_form_is_the_real_sql(run, database):
@@ -119,7 +123,7 @@ def test_a_loop_is_folded_and_counted(run):
         "    for program in session.scalars(select(Program).order_by(Program.id)):\n"
         "        program.courses"
     )
-    programs = sum(1 for _ in open("data/programs.csv", encoding="utf-8")) - 1
+    programs = rows_in("programs.csv")
     assert f"(sent {programs} times, with other values)" in plain
     assert f"(sent {programs} times, with other values)" in html
     assert plain.count("FROM courses") == 1
@@ -215,6 +219,102 @@ def test_long_and_binary_values_are_cut(run):
         "    c.execute(select(text('1')).where(Program.name == 'x' * 500)).all()"
     )
     assert max(map(len, plain.splitlines())) < 120 and "…" in plain
+
+
+ODD = """
+from sqlalchemy import JSON, bindparam, func
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+class Odd(DeclarativeBase): pass
+class Thing(Odd):
+    __tablename__ = "things"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column("Odd Name", default="plain")
+    size: Mapped[int] = mapped_column(default=1, onupdate=7)
+fresh_tables(engine, Odd)
+"""
+
+
+def test_defaults_are_shown_with_the_value_that_was_sent(run):
+    run(ODD)
+    [(plain, _)] = run(
+        "with Session(engine) as session:\n    session.add(Thing())\n    session.commit()"
+    )
+    assert "Odd_Name='plain', size=1" in plain and "NULL" not in plain
+    [(plain, _)] = run(
+        "with Session(engine) as session:\n"
+        "    session.get(Thing, 1).kind = 'x'\n"
+        "    session.commit()"
+    )
+    assert "Odd_Name='x', size=7" in plain
+
+
+def test_rows_of_an_insert_are_counted_truly(run):
+    [(plain, _)] = run(
+        "with engine.begin() as c:\n    c.execute(insert(Program).values([{'name': 'A'}, {'name': 'B'}]))"
+    )
+    assert "-> 2 rows inserted" in plain
+    [(plain, _)] = run(
+        "with engine.begin() as c:\n"
+        "    c.execute(insert(Program).values(name='C').returning(Program.name)).all()"
+    )
+    assert "-> 1 row inserted" in plain
+    [(plain, _)] = run(
+        "with engine.begin() as c:\n"
+        "    c.execute(insert(Program).from_select(['name'], select(Course.title)))"
+    )
+    assert f"-> {COURSES} rows inserted" in plain
+
+
+def test_one_odd_statement_does_not_hide_the_others(run):
+    run(ODD)
+    [(plain, _)] = run(
+        "with Session(engine) as session:\n"
+        "    session.scalars(select(Program.name)).all()\n"
+        "    try:\n"
+        "        session.scalars(select(Program.id).where(Program.name == bindparam('z')))\n"
+        "    except Exception:\n"
+        "        pass"
+    )
+    assert "SELECT programs.name" in plain and "cannot be shown" not in plain
+
+
+def test_the_end_of_a_block_is_named_also_where_it_sends_all(run):
+    [(plain, _)] = run(
+        "with Session(engine) as session, session.begin():\n    session.add(Program(name='A'))"
+    )
+    assert "(its block ends)\n  BEGIN" in plain or "(its block ends)\n  INSERT" in plain
+    assert plain.endswith("COMMIT")
+
+
+def test_a_long_list_is_cut(run):
+    [(plain, html)] = run(
+        "with Session(engine) as session:\n"
+        "    session.scalars(select(Course.id).where(Course.id.in_(range(500)))).all()"
+    )
+    assert "IN (:id_1_1, :id_1_2, :id_1_3, :id_1_4, :id_1_5, …)" in plain
+    assert len(html) < 2000
+
+
+def test_a_cell_magic_counts_its_lines_from_the_top(run):
+    shown = run("%%time\nx = 1\nwith engine.connect() as c: c.execute(text('select 1'))")
+    assert "line 3: with engine.connect()" in shown[-1][0]
+
+
+def test_values_are_the_same_in_every_run(run):
+    run("class Secret:\n    pass")
+    [(plain, _)] = run(
+        "try:\n"
+        "    with engine.connect() as c:\n"
+        "        c.execute(text('select :a'), {'a': Secret()})\n"
+        "except Exception:\n"
+        "    pass"
+    )
+    assert "0x" not in plain
+
+
+def test_an_engine_is_needed(run):
+    with pytest.raises(LessonError, match="needs the Engine itself"):
+        watch("sqlite://")
 
 
 def test_watch_outside_a_notebook_is_one_sentence(workspace):

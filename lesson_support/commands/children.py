@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+SECONDS_AFTER_CTRL_C = 5
+
 
 @contextlib.contextmanager
 def tidy_end() -> Iterator[None]:
@@ -44,19 +46,16 @@ def dies_with_owner(number: int) -> Callable[[], None] | None:
 def run(command: list[str], **options) -> int:
     """Runs a child to its end and returns its exit code.
 
-    Ctrl-C reaches the child by the terminal, so that it is only waited for here; when this
-    process is asked to end, the child is asked too.
+    Ctrl-C reaches the child by the terminal too, so that it is first waited for here; a child that
+    does not end by itself is asked to.
     """
     child = subprocess.Popen(command, preexec_fn=dies_with_owner(signal.SIGTERM), **options)
-    interrupts = 0
     try:
-        while True:
-            try:
-                return child.wait()
-            except KeyboardInterrupt:
-                interrupts += 1
-                if interrupts == 3:
-                    raise
+        return child.wait()
+    except KeyboardInterrupt:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.wait(SECONDS_AFTER_CTRL_C)
+        raise
     finally:
         if child.poll() is None:
             child.terminate()

@@ -99,7 +99,7 @@ def read(path: Path):
         for index, cell in enumerate(raw["cells"]):
             cell.setdefault("id", f"cell-{index}")
         raw["nbformat_minor"] = max(raw["nbformat_minor"], 5)
-        notebook = nbformat.from_dict(raw)
+        notebook = nbformat.reads(json.dumps(raw), as_version=4)  # joins lines that are stored apart
         nbformat.validate(notebook)
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror}") from error

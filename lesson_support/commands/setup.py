@@ -111,7 +111,7 @@ def is_ready() -> bool:
             all(stamp[key] == value for key, value in fingerprint().items())
             and packages.issuperset(stamp["packages"])
             and venv_python().exists()
-            and (not inside_venv() or stamp["python"] == sys.version)
+            and (not inside_venv() or stamp["python"] == repr(sys.version))
         )
     except (OSError, ValueError, KeyError):
         return False
@@ -316,10 +316,9 @@ def sentence_for(failure: str, text: str) -> str:
 
 def write_stamp() -> None:
     """Says in `.venv` what it was made for; the last step, in one piece."""
-    query = (
-        "import json, sys, sysconfig as s; print(json.dumps([sys.version, s.get_path('purelib')]))"
-    )
-    python, folder = json.loads(subprocess.check_output([str(venv_python()), "-c", query]))
+    query = "import sys, sysconfig; print(repr(sys.version)); print(sysconfig.get_path('purelib'))"
+    said = subprocess.check_output([str(venv_python()), "-c", query], universal_newlines=True)
+    python, folder = said.splitlines()
     stamp = dict(
         fingerprint(),
         python=python,

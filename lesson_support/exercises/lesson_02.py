@@ -249,7 +249,7 @@ EXERCISES = [
             Wrong(_post("mapped_column(index=True)"), "is no foreign key any more"),
             Wrong(
                 f"""{_USER}class Post(PostColumns, Base):
-    title: Mapped[str] = mapped_column(String(120), index=True)
+    title: Mapped[str] = mapped_column(index=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
 
 

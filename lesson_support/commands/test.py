@@ -1,0 +1,184 @@
+"""`test`: runs every check, on both databases and both lines of SQLAlchemy, and sums up."""
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lesson_support.commands import ASIDE, PROJECT, children, postgres, setup
+
+DATABASE = "LESSONS_DATABASE_URL"
+SERVER = "LESSONS_TEST_POSTGRES_URL"
+REPORTS = ASIDE / "reports"
+OLDER = ASIDE / "sqlalchemy-2.0"
+NOTHING_COLLECTED = 5
+COUNTS = ("passed", "failed", "skipped")
+
+
+@dataclass
+class Step:
+    """One check: a command with its own environment, and what came of it."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    report: Path | None = None
+    code: int = 0
+    seconds: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    made = argparse.ArgumentParser(
+        prog="python3 -m lesson_support test",
+        description="Runs every check: style, unit tests, and all notebooks with their outputs"
+        " compared, on SQLite and PostgreSQL, on SQLAlchemy 2.1 and 2.0.",
+        epilog=f"Other words go to pytest. Where {DATABASE} or {SERVER} is set, that PostgreSQL"
+        " server is used; the unit tests need a superuser there. Otherwise one is started for"
+        " this run.",
+    )
+    made.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
+    made.add_argument("--sqlalchemy", choices=("2.1", "2.0", "both"), default="both")
+    return made
+
+
+def plan(
+    databases: list[str], versions: list[str], url: str | None, base: dict, words: list[str]
+) -> list[Step]:
+    """The steps of a run.
+
+    Takes the databases and the lines of SQLAlchemy to check, the URL of a PostgreSQL server where
+    one is among them, the variables that all steps share, and further words for pytest.
+    """
+    pytest = [sys.executable, "-m", "pytest", "-q", "--no-header", "-n", str(workers())]
+    steps = []
+    if "2.1" in versions:
+        ruff = [sys.executable, "-m", "ruff", "check", "--output-format=concise", "."]
+        server = {SERVER: url} if url else {}
+        steps += [
+            Step("style (ruff)", ruff, base),
+            Step("unit tests", [*pytest, "tests", *words], base | server, REPORTS / "unit.xml"),
+        ]
+    notebooks = sorted(PROJECT.glob("notebooks/[0-9]*.ipynb"))
+    notebooks += PROJECT.glob("notebooks/_template.ipynb")
+    nbval = [*pytest, "--nbval", "--dist", "loadfile"]
+    sanitize = PROJECT / "tests" / "nbval_sanitize.cfg"
+    if sanitize.exists():
+        nbval += ["--nbval-sanitize-with", str(sanitize)]
+    for version in versions:
+        for database in databases:
+            environment = dict(base)
+            if database == "PostgreSQL":
+                environment[DATABASE] = url
+            if version == "2.0":
+                environment |= {"PYTHONPATH": str(OLDER), "LESSONS_COMPARE": "lax"}
+            name = f"notebooks, {database}, SQLAlchemy {version}"
+            report = REPORTS / f"notebooks-{database}-{version}.xml".lower()
+            files = [path.relative_to(PROJECT).as_posix() for path in notebooks]
+            steps.append(
+                Step(name, [*nbval, *(files or ["notebooks"]), *words], environment, report)
+            )
+    return steps
+
+
+def workers() -> int:
+    """How many processes a step may use."""
+    return min(max(os.cpu_count() or 2, 2), 8)
+
+
+def run(step: Step, lenient: bool) -> None:
+    """Runs a step to its end, shows what it prints, and notes its outcome in it.
+
+    `lenient` takes a step without a single test for passed: words for pytest may choose others.
+    """
+    print(f"\n== {step.name}", flush=True)
+    if step.report:
+        step.report.unlink(missing_ok=True)
+        step.command += [f"--junitxml={step.report}"]
+    start = time.monotonic()
+    kept = {k: v for k, v in os.environ.items() if k not in (DATABASE, SERVER, "PYTHONPATH")}
+    step.code = children.run(step.command, cwd=PROJECT, env={**kept, **step.environment})
+    step.seconds = time.monotonic() - start
+    if step.code == NOTHING_COLLECTED and lenient:
+        step.code = 0
+    step.counts = count(step.report) if step.report else {}
+    if step.report is None or (step.code and not step.counts.get("failed")):
+        step.counts["failed" if step.code else "passed"] = 1
+    print(f"-- {'FAILED' if step.code else 'passed'} in {step.seconds:.0f} s", flush=True)
+
+
+def count(report: Path) -> dict[str, int]:
+    """How many tests of a junit report passed, failed and were skipped."""
+    counts = dict.fromkeys(COUNTS, 0)
+    with contextlib.suppress(OSError, ElementTree.ParseError):
+        for suite in ElementTree.parse(report).iter("testsuite"):
+            bad = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+            skipped = int(suite.get("skipped", 0))
+            counts["failed"] += bad
+            counts["skipped"] += skipped
+            counts["passed"] += int(suite.get("tests", 0)) - bad - skipped
+    return counts
+
+
+def summary(steps: list[Step], seconds: float) -> str:
+    """The closing table and sentence."""
+    width = max(len(step.name) for step in steps)
+    head = f"{'':<{width}} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}"
+    lines = [
+        f"{step.name:<{width}} {step.counts.get('passed', 0):>7} {step.counts.get('failed', 0):>7}"
+        f" {step.counts.get('skipped', 0):>8} {step.seconds:>8.0f}"
+        for step in steps
+    ]
+    total = {key: sum(step.counts.get(key, 0) for step in steps) for key in COUNTS}
+    failed = [step.name for step in steps if step.code]
+    last = (
+        f"These steps failed: {'; '.join(failed)}. Their lines above say where."
+        if failed
+        else "Every check passed."
+    )
+    counted = f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped"
+    return "\n".join(["", "== summary", head, *lines, f"{counted} in {seconds:.0f} s", last])
+
+
+@contextlib.contextmanager
+def postgresql(needed: bool) -> Iterator[str | None]:
+    """The URL of the server for this run: the caller's own, or one started for it."""
+    url = os.environ.get(SERVER) or os.environ.get(DATABASE)
+    if not needed:
+        yield None
+    elif url:
+        print("PostgreSQL: the server that the environment names")
+        yield url
+    else:
+        with postgres.server() as url:
+            print("PostgreSQL: a server of this run's own")
+            yield url
+
+
+def main(args: list[str]) -> int:
+    """Runs all steps, also after a failure; exit code 1 where any failed."""
+    options, words = parser().parse_known_args(args)
+    both = {"sqlite": ["SQLite"], "postgresql": ["PostgreSQL"], "both": ["SQLite", "PostgreSQL"]}
+    databases = both[options.database]
+    versions = ["2.1", "2.0"] if options.sqlalchemy == "both" else [options.sqlalchemy]
+    start = time.monotonic()
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    with children.tidy_end(), contextlib.ExitStack() as stack:
+        folder = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="lessons-", ignore_cleanup_errors=True)
+        )
+        if "2.0" in versions:
+            setup.install_aside(PROJECT / "requirements-sqlalchemy-2.0.txt", OLDER)
+        url = stack.enter_context(postgresql("PostgreSQL" in databases))
+        steps = plan(databases, versions, url, children.apart(Path(folder)), words)
+        for step in steps:
+            run(step, lenient=bool(words))
+    print(summary(steps, time.monotonic() - start))
+    return 1 if any(step.code for step in steps) else 0
