@@ -16,7 +16,7 @@ from notebooks import FOLDER, LESSONS, ROOT, cells, code_cells
 TEMPLATE = FOLDER / "_template.ipynb"
 ALL = [*LESSONS, TEMPLATE]
 SECRETS = {
-    "a URL with a password": re.compile(r"[a-z+]+://[^\s:/@*]+:(?!\*\*\*)[^\s:/@*]+@"),
+    "a URL with a password": re.compile(r"[a-z+]+://[^\s:/@*]+:(?!\*\*\*)[^\s:/@*{}]+@"),
     "a machine path": re.compile(r"(?<![\w/.:])(/home/|/root/|/Users/|/tmp/|[A-Z]:\\+Users)"),
     "an address in memory": re.compile(r"\bat 0x[0-9a-f]{6,}"),
     "a time of SQLAlchemy's echo": re.compile(r"\[(?:generated in|cached since|no key) [\d.]+s"),

@@ -28,6 +28,7 @@ VENV = PROJECT / ".venv"
 STAMP = VENV / "lesson-support.json"
 MEGABYTES_NEEDED = 600
 WINDOWS = os.name == "nt"
+HIDDEN = (" + ", " - ", " ~ ", "WARNING: Location")
 
 NO_SPACE = r"No space left|os error 28|os error 112|not enough space|Disk quota exceeded"
 NO_RIGHT = r"Permission denied|Access is denied|Read-only file system|os error (13|30)\b"
@@ -292,7 +293,9 @@ def follow(command: "list[str]", failure: str) -> None:
     ) as process:
         for line in process.stdout:
             lines.append(line.rstrip())
-            if not line.startswith((" + ", " - ", " ~ ", "WARNING: Location")):
+            if line.startswith("WARNING: Retrying"):
+                say("    the network does not answer; trying again")
+            elif not line.startswith(HIDDEN):
                 say(f"    {line.rstrip()}")
     if process.returncode:
         raise CommandError(sentence_for(failure, "\n".join(lines)))

@@ -18,7 +18,10 @@ _NOT_KEPT = "the rows were sent but not made permanent, so they are gone; a flus
 
 def _call(function: Any, session: Session, *values: Any) -> bool:
     """Call the learner's function and undo what it did not commit; was anything undone?"""
-    expect(callable(function), "hand over the function itself: its name, without parentheses")
+    expect(
+        callable(function),
+        "hand over the function itself: its name, without parentheses",
+    )
     before = len(_posts(session)), len(_names(session))
     session.rollback()
     function(session, *values)
@@ -29,7 +32,9 @@ def _call(function: Any, session: Session, *values: Any) -> bool:
 
 
 def _posts(session: Session) -> list[tuple]:
-    query = select(User.name, Post.title, Post.published).join(Post.user).order_by(Post.id)
+    query = (
+        select(User.name, Post.title, Post.published).join(Post.user).order_by(Post.id)
+    )
     return [tuple(row) for row in session.execute(query)]
 
 
@@ -57,7 +62,10 @@ def _two_posts(answer: Any) -> None:
         "no new post is in the database; a post comes along when it is appended to `ada.posts`, or is "
         "added to the Session itself",
     )
-    expect(new == 2, f"ada has {new} new post{'s' if new > 1 else ''}, and two were asked for")
+    expect(
+        new == 2,
+        f"ada has {new} new post{'s' if new > 1 else ''}, and two were asked for",
+    )
 
 
 def _written() -> tuple[int, int]:
@@ -106,15 +114,22 @@ def _predict(answer: Any) -> None:
 
 
 def _lost_post(answer: Any) -> None:
-    with playground(Base, User(name="zoe"), User(name="mia"), User(name="kim")) as session:
-        undone = _call(answer, session, "mia", "Snow") or _call(answer, session, "zoe", "Fog")
+    with playground(
+        Base, User(name="zoe"), User(name="mia"), User(name="kim")
+    ) as session:
+        undone = _call(answer, session, "mia", "Snow") or _call(
+            answer, session, "zoe", "Fog"
+        )
         posts, names = _posts(session), _names(session)
     expect(not undone, _NOT_KEPT)
     expect(
         posts,
         "the post is still lost: it knows its user, but it is not in the Session; which verbs bring it in?",
     )
-    expect(len(names) == 3, "there are more users than before; the user is in the database already")
+    expect(
+        len(names) == 3,
+        "there are more users than before; the user is in the database already",
+    )
     found = sorted((name, title) for name, title, _ in posts)
     wanted = [("mia", "Snow"), ("zoe", "Fog")]
     expect(
@@ -122,7 +137,8 @@ def _lost_post(answer: Any) -> None:
         "after publishing two posts for two users, only one post is in the database",
     )
     expect(
-        len(found) == 2, f"{len(found)} posts arrived where two were published; add each one once"
+        len(found) == 2,
+        f"{len(found)} posts arrived where two were published; add each one once",
     )
     expect(
         found == wanted,
@@ -152,20 +168,25 @@ def _load(answer: Any) -> None:
     )
     missing = sorted({row["user"] for row in rows} - set(names))
     expect(not missing, f"these users did not arrive: {', '.join(missing)}")
-    expect(set(names) == {row["user"] for row in rows}, "there are users whom no row names")
+    expect(
+        set(names) == {row["user"] for row in rows}, "there are users whom no row names"
+    )
     expect(
         len(posts) >= len(wanted),
         f"{len(posts)} of {len(wanted)} posts arrived; every post must be appended to the list of its user, "
         "or added itself",
     )
     expect(
-        len(posts) == len(wanted), f"{len(posts)} posts arrived, and there were {len(wanted)} rows"
+        len(posts) == len(wanted),
+        f"{len(posts)} posts arrived, and there were {len(wanted)} rows",
     )
     expect(
         [post[:2] for post in posts] == [row[:2] for row in wanted],
         "a title stands with the wrong user; each post belongs to the user of its own row",
     )
-    expect(posts == wanted, 'a post has another date than its row; use `row["published"]`')
+    expect(
+        posts == wanted, 'a post has another date than its row; use `row["published"]`'
+    )
 
 
 def _listed(pairs: list[tuple[str, str]]) -> str:
