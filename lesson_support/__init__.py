@@ -8,8 +8,10 @@ from importlib import import_module
 
 _HOME = {
     "LessonError": "errors",
+    "bars": "picture",
     "changes": "snapshot",
     "connect": "database",
+    "counting": "sql",
     "data_file": "data",
     "diagram": "picture",
     "exercise": "check",
@@ -17,6 +19,7 @@ _HOME = {
     "fresh_tables": "data",
     "states": "session",
     "tables": "snapshot",
+    "timeline": "session",
     "watch": "sql",
 }
 __all__ = list(_HOME)  # noqa: PLE0604

@@ -1,5 +1,6 @@
 """`python3 -m lesson_support COMMAND`: starts on a bare Python and goes on inside `.venv`."""
 
+import os
 import sys
 from importlib import import_module
 
@@ -28,7 +29,9 @@ def run(args: "list[str]") -> int:
         return 0
     name, rest = args[0], args[1:]
     if name not in COMMANDS:
-        raise CommandError(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}")
+        raise CommandError(
+            f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}"
+        )
     setup.check_python(name)
     if not {"-h", "--help"} & set(rest):
         code = setup.enter_environment(args)
@@ -45,6 +48,9 @@ def main() -> int:
         return run(sys.argv[1:])
     except CommandError as error:
         sentence = str(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
@@ -54,7 +60,7 @@ def main() -> int:
         if not isinstance(error, LessonError):
             raise
         sentence = str(error)
-    print(f"lesson_support: {sentence}", file=sys.stderr)
+    print(f"{sentence[:1].upper()}{sentence[1:].rstrip('.')}.", file=sys.stderr)
     return 1
 
 

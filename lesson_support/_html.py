@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
 
-__all__ = ["Shown", "escape", "plural", "short", "tables_of"]
+__all__ = ["Shown", "columned", "escape", "plural", "short", "tables_of"]
 
 _LONGEST_VALUE = 60
 
@@ -39,6 +39,16 @@ def plural(count: int, word: str) -> str:
     return f"{count} {word}{'' if count == 1 else 's'}"
 
 
+def columned(lines: list[list[str]]) -> str:
+    """Set lines of cells into columns of equal width, indented by two."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    rows = (
+        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True))
+        for line in lines
+    )
+    return "\n".join(f"  {row}".rstrip() for row in rows)
+
+
 def short(value: Any) -> str:
     """Write a value on one line of at most 60 characters, the same in every run."""
     if isinstance(value, (set, frozenset)):
@@ -50,5 +60,7 @@ def short(value: Any) -> str:
 def tables_of(metadata: MetaData) -> list[Table]:
     """Return the tables, parents before children; where they depend on each other, by name."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the warning about a cycle is not the learner's here
+        warnings.simplefilter(
+            "ignore"
+        )  # the warning about a cycle is not the learner's here
         return list(metadata.sorted_tables)

@@ -46,5 +46,9 @@ def _first_line(node: ast.AST) -> int:
 
 
 def _holds(node: ast.AST, lineno: int) -> bool:
-    last = node.body[-1].end_lineno if isinstance(node, ast.match_case) else node.end_lineno
+    last = (
+        node.body[-1].end_lineno
+        if isinstance(node, ast.match_case)
+        else node.end_lineno
+    )
     return _first_line(node) <= lineno <= last

@@ -41,4 +41,5 @@ text-align:left;vertical-align:top;white-space:normal}
 .ls-box.open{border-color:var(--jp-border-color0,#888);background:rgba(127,127,127,.1)}
 .ls-box details{margin:4px 0 0}
 .ls.ls-box pre{white-space:pre-wrap;margin:4px 0 4px 14px}
+.ls .ls-bar{height:14px;margin:3px 0;background:var(--jp-brand-color1,#1976d2)}
 </style>"""

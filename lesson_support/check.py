@@ -87,7 +87,11 @@ class Exercise:
             and the solution folded away. It never raises: an error in the answer is a reason.
         """
         if _is_stub(answer):
-            what = "the function still does nothing" if callable(answer) else "`answer` is still dots"
+            what = (
+                "the function still does nothing"
+                if callable(answer)
+                else "`answer` is still dots"
+            )
             return self._reply("open", "…", f"not attempted; {what}.", "")
         try:
             with warnings.catch_warnings():
@@ -97,11 +101,16 @@ class Exercise:
             return self._reply("bad", "✗", "not yet, because " + str(reason), "")
         except SQLAlchemyError as error:
             return self._reply(
-                "bad", "✗", f"not yet, because your code ended with {explain(error)}", ""
+                "bad",
+                "✗",
+                f"not yet, because your code ended with {explain(error)}",
+                "",
             )
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
-            return self._reply("bad", "✗", f"not yet, because your code ended with {what}", "")
+            return self._reply(
+                "bad", "✗", f"not yet, because your code ended with {what}", ""
+            )
         return self._reply("good", "✔", "correct.", self.reason)
 
     def hint(self) -> Shown:
@@ -109,7 +118,9 @@ class Exercise:
         number = min(_hints_given[self.id] + 1, len(self.hints))
         _hints_given[self.id] = number
         text = f"Hint {number} of {len(self.hints)}: {self.hints[number - 1]}"
-        return Shown(f'<div class="ls ls-box open">{_marked(text)}</div>', text.replace("`", ""))
+        return Shown(
+            f'<div class="ls ls-box open">{_marked(text)}</div>', text.replace("`", "")
+        )
 
     def solution(self) -> Shown:
         """Return the solution, folded, with its reason."""
@@ -204,7 +215,9 @@ def configured(base: Any) -> None:
             ) from None
         if found := re.search(r"failed to locate a name \('?(\w+)'?\)", said):
             near = get_close_matches(found[1], names, 1, 0)
-            raise NotYet(f"there is no class `{found[1]}`; did you mean `{near[0]}`?") from None
+            raise NotYet(
+                f"there is no class `{found[1]}`; did you mean `{near[0]}`?"
+            ) from None
         if isinstance(error, NoForeignKeysError):
             raise NotYet(
                 "no foreign key lies between the classes that a relationship names; a class name "
@@ -231,7 +244,9 @@ def playground(base: Any, *objects: Any) -> Iterator[Session]:
 def rows_of(session: Session, statement: Select) -> list[tuple]:
     """Run a statement and return its rows as tuples; warnings of SQLAlchemy become `NotYet`."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*cartesian product.*", category=SAWarning)
+        warnings.filterwarnings(
+            "error", message=".*cartesian product.*", category=SAWarning
+        )
         try:
             return [tuple(row) for row in session.execute(statement).unique()]
         except SAWarning:
@@ -243,7 +258,10 @@ def rows_of(session: Session, statement: Select) -> list[tuple]:
 
 
 def judge_select(
-    reference: Callable[[], Select], make: Callable[[], tuple[Any, list]], *, ordered: bool = True
+    reference: Callable[[], Select],
+    make: Callable[[], tuple[Any, list]],
+    *,
+    ordered: bool = True,
 ) -> Callable[[Any], None]:
     """Make a judge for answers that are a `select(...)` statement.
 
@@ -277,7 +295,8 @@ def _judge_select(reference, make, ordered: bool, answer: Any) -> None:
             "look at what stands inside select(...)"
         )
     expect(
-        not doubled, "the same row comes several times; a join repeats the one side for each child"
+        not doubled,
+        "the same row comes several times; a join repeats the one side for each child",
     )
     extra, missing = Counter(rows) - Counter(wanted), Counter(wanted) - Counter(rows)
     if extra or missing:
@@ -287,11 +306,16 @@ def _judge_select(reference, make, ordered: bool, answer: Any) -> None:
             if found
         ]
         raise NotYet(f"on the check's own rows the result differs: {'; '.join(parts)}")
-    expect(not ordered or rows == wanted, "the rows are right but not in the order asked for")
+    expect(
+        not ordered or rows == wanted,
+        "the rows are right but not in the order asked for",
+    )
 
 
 def _from_names(statement: Select) -> set[str]:
-    return {table.name for table in statement.get_final_froms() if hasattr(table, "name")}
+    return {
+        table.name for table in statement.get_final_froms() if hasattr(table, "name")
+    }
 
 
 def _plain(value: Any) -> Any:
@@ -300,13 +324,19 @@ def _plain(value: Any) -> Any:
 
 def _listed(rows: Counter) -> str:
     names = sorted({", ".join(map(str, row)) for row in rows})
-    return "; ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return "; ".join(names[:3]) + (
+        f" and {len(names) - 3} more" if len(names) > 3 else ""
+    )
 
 
 def _kind(value: Any) -> str:
     """Name the type of a value for a sentence: "a list", "an int", "a str"."""
     name = type(value).__name__
-    return "None" if value is None else f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
+    return (
+        "None"
+        if value is None
+        else f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
+    )
 
 
 def _is_stub(answer: Any) -> bool:

@@ -63,7 +63,9 @@ def data_file(name: str) -> Path:
     return DATA / name
 
 
-def fresh_tables(engine: Engine, base: type[DeclarativeBase], data: bool = False) -> None:
+def fresh_tables(
+    engine: Engine, base: type[DeclarativeBase], data: bool = False
+) -> None:
     """Empty the lesson's workspace and create the tables of `base`, with or without rows.
 
     Everything in the workspace goes, so that tables which another cell made from other classes are
@@ -87,7 +89,9 @@ def fresh_tables(engine: Engine, base: type[DeclarativeBase], data: bool = False
             be empty.
     """
     if not hasattr(base, "metadata") or not hasattr(base, "registry"):
-        raise LessonError("fresh_tables(engine, Base) needs the class Base, not its metadata.")
+        raise LessonError(
+            "fresh_tables(engine, Base) needs the class Base, not its metadata."
+        )
     rows = _Rows(base) if data else None
     try:
         with quiet(), engine.connect() as connection:
@@ -137,7 +141,9 @@ def _empty_schema(connection: Connection) -> bool:
     """Empty the schema, unless the lessons did not make it."""
     inspector = inspect(connection)
     schema = inspector.default_schema_name
-    comment = text("SELECT obj_description(to_regnamespace(quote_ident(:name)), 'pg_namespace')")
+    comment = text(
+        "SELECT obj_description(to_regnamespace(quote_ident(:name)), 'pg_namespace')"
+    )
     if connection.scalar(comment, {"name": schema}) != _mark():
         return False
     kinds = {
@@ -164,9 +170,13 @@ def _is_blocked(error: DBAPIError | sqlite3.Error) -> bool:
 
 def _lines(name: str) -> list[tuple[int, list[str]]]:
     """The lines of a CSV file that hold something, split into values, with their numbers."""
-    if name not in _COLUMNS and (Path(name).name != name or not (DATA / name).is_file()):
+    if name not in _COLUMNS and (
+        Path(name).name != name or not (DATA / name).is_file()
+    ):
         known = ", ".join(sorted(_COLUMNS))
-        raise LessonError(f"There is no file data/{name}; the files of these lessons are {known}.")
+        raise LessonError(
+            f"There is no file data/{name}; the files of these lessons are {known}."
+        )
     cure = f"bring it back with: git checkout -- data/{name}"
     try:
         content = (DATA / name).read_text(encoding="utf-8-sig")
@@ -175,12 +185,16 @@ def _lines(name: str) -> list[tuple[int, list[str]]]:
     except FileNotFoundError as error:
         raise LessonError(f"The file data/{name} is missing; {cure}") from error
     except OSError as error:
-        raise LessonError(f"The file data/{name} cannot be read: {error.strerror}.") from error
+        raise LessonError(
+            f"The file data/{name} cannot be read: {error.strerror}."
+        ) from error
     except UnicodeDecodeError as error:
         raise LessonError(f"The file data/{name} is not UTF-8 text; {cure}") from error
     except csv.Error as error:
         line = reader.line_num
-        raise LessonError(f"data/{name}, line {line}: {error}; mend it, or {cure}") from error
+        raise LessonError(
+            f"data/{name}, line {line}: {error}; mend it, or {cure}"
+        ) from error
 
 
 def _header(name: str, lines: list[tuple[int, list[str]]]) -> list[str]:
@@ -202,7 +216,9 @@ class _Row(NamedTuple):
     values: dict[str, str]
 
     def error(self, column: str, words: str) -> LessonError:
-        return LessonError(f"data/{self.file}, line {self.line}, column {column}: {words}.")
+        return LessonError(
+            f"data/{self.file}, line {self.line}, column {column}: {words}."
+        )
 
 
 def _read(table: str) -> list[_Row]:
@@ -254,7 +270,10 @@ class _Rows:
 
     def __init__(self, base: type[DeclarativeBase]) -> None:
         existing = base.metadata.tables
-        track = next((t for t in _TRACKS if t.parents in existing and t.children in existing), None)
+        track = next(
+            (t for t in _TRACKS if t.parents in existing and t.children in existing),
+            None,
+        )
         if track is None:
             there = ", ".join(sorted(existing)) or "none"
             raise LessonError(
@@ -296,9 +315,16 @@ def _mapper(base: type[DeclarativeBase], table: Table) -> Mapper:
 
 def _relationship(parent: Mapper, child: Mapper) -> tuple[str, bool]:
     """The attribute that links the two, and whether it is the parent's."""
-    for mapper, other, direction in ((parent, child, "ONETOMANY"), (child, parent, "MANYTOONE")):
+    for mapper, other, direction in (
+        (parent, child, "ONETOMANY"),
+        (child, parent, "MANYTOONE"),
+    ):
         for found in mapper.relationships:
-            if found.mapper is not other or found.direction.name != direction or found.viewonly:
+            if (
+                found.mapper is not other
+                or found.direction.name != direction
+                or found.viewonly
+            ):
                 continue
             if direction == "ONETOMANY" and not found.uselist:
                 raise LessonError(
@@ -322,7 +348,9 @@ def _make(mapper: Mapper, row: _Row) -> Any:
         return mapper.class_(**values)
     except TypeError as error:
         name = mapper.class_.__name__
-        raise LessonError(f"{name}(...) cannot be made from data/{row.file}: {error}.") from error
+        raise LessonError(
+            f"{name}(...) cannot be made from data/{row.file}: {error}."
+        ) from error
 
 
 def _append(collection: Any, child: Any) -> None:

@@ -24,7 +24,9 @@ from .errors import LessonError, connection_sentence, install_handler
 SERVER = "LESSONS_DATABASE_URL"
 FOLDER = "LESSONS_WORKSPACE"
 LEARNER = "LESSONS_LEARNER"
-APPLICATION_ID = 0x4C65736E  # "Lesn"; https://www.sqlite.org/pragma.html#pragma_application_id
+APPLICATION_ID = (
+    0x4C65736E  # "Lesn"; https://www.sqlite.org/pragma.html#pragma_application_id
+)
 
 _WANTED = (
     f"{SERVER} must be postgresql:// followed by user:password@host:5432/database: correct it, or "
@@ -194,7 +196,9 @@ def _postgresql_engine(url: URL, schema: str) -> Engine:
         connect_args=settings,
     )
 
-    @event.listens_for(engine, "connect", insert=True)  # before SQLAlchemy asks for the schema
+    @event.listens_for(
+        engine, "connect", insert=True
+    )  # before SQLAlchemy asks for the schema
     def prepare(connection, record):
         connection.autocommit = True
         connection.execute(
@@ -212,7 +216,9 @@ def _without_waiting_for_the_disk(connection, record) -> None:
 
 def _remember(engine: Engine, workspace: str) -> None:
     opened = _open[workspace] = _Opened(engine)
-    event.listen(engine, "engine_connect", lambda connection: opened.connections.add(connection))
+    event.listen(
+        engine, "engine_connect", lambda connection: opened.connections.add(connection)
+    )
     event.listen(engine, "connect", lambda raw, record: opened.raw.add(raw))
     event.listen(engine, "close", lambda raw, record: opened.raw.discard(raw))
 
@@ -238,7 +244,9 @@ def _worker() -> str:
 
 def _file(lesson: str) -> Path:
     folder = os.environ.get(FOLDER)
-    workspace = Path(folder).expanduser() if folder else Path(__file__).parents[1] / "workspace"
+    workspace = (
+        Path(folder).expanduser() if folder else Path(__file__).parents[1] / "workspace"
+    )
     worker = f".{_worker()}" if _worker() else ""
     return workspace.absolute() / f"{lesson}{worker}.sqlite"
 
@@ -258,9 +266,13 @@ def _prepare_file(path: Path, fresh: bool) -> None:
     """Make the file ours and, if `fresh`, empty; refuse a file that the lessons did not make."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, timeout=2, isolation_level=None)) as connection:
+        with closing(
+            sqlite3.connect(path, timeout=2, isolation_level=None)
+        ) as connection:
             mark = connection.execute("PRAGMA application_id").fetchone()[0]
-            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            tables = connection.execute(
+                "SELECT count(*) FROM sqlite_master"
+            ).fetchone()[0]
             if mark != APPLICATION_ID and (mark or tables):
                 raise LessonError(
                     f"{_shown(path)} is a database that these lessons did not make, so it is left "
@@ -304,7 +316,9 @@ def _file_sentence(error: Exception, path: Path) -> str:
         return f"{name} cannot grow, the disk is full: free some space, then run this cell again."
     if code.startswith("SQLITE_CORRUPT"):
         return f"{name} is damaged: delete this file, then run this cell again."
-    if isinstance(error, OSError) or code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
+    if isinstance(error, OSError) or code.startswith(
+        ("SQLITE_READONLY", "SQLITE_CANTOPEN")
+    ):
         return (
             f"{name} cannot be written: make the file and its folder writable, or set {FOLDER} to "
             "a folder of your own."
@@ -339,10 +353,14 @@ _BESIDE = ("-journal", "-wal", "-shm")  # https://www.sqlite.org/tempfiles.html
 def _is_ours(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            header = file.read(72)  # https://www.sqlite.org/fileformat.html#the_database_header
+            header = file.read(
+                72
+            )  # https://www.sqlite.org/fileformat.html#the_database_header
     except OSError:
         return False
-    return header[:16] == b"SQLite format 3\0" and header[68:] == APPLICATION_ID.to_bytes(4, "big")
+    return header[:16] == b"SQLite format 3\0" and header[
+        68:
+    ] == APPLICATION_ID.to_bytes(4, "big")
 
 
 def _learner() -> str:
@@ -386,10 +404,16 @@ def _server_url() -> URL | None:
         problem = _WANTED
     if url is not None:
         problem = _problem(url, text)
-    if problem:  # raised here, outside `except`: the parser's own text may hold a password
+    if (
+        problem
+    ):  # raised here, outside `except`: the parser's own text may hold a password
         raise LessonError(problem)
-    if "password" in url.query:  # libpq would take it there, but SQLAlchemy would show it
-        url = url.set(password=url.query["password"]).difference_update_query(["password"])
+    if (
+        "password" in url.query
+    ):  # libpq would take it there, but SQLAlchemy would show it
+        url = url.set(password=url.query["password"]).difference_update_query(
+            ["password"]
+        )
     return url.set(drivername="postgresql+psycopg")
 
 
@@ -454,7 +478,9 @@ def _admin(url: URL, schema: str):
         raise LessonError(connection_sentence(error, **_facts(url))) from error
     try:
         with connection:
-            connection.execute("SET LOCAL lock_timeout = '5s'; SET LOCAL search_path = pg_catalog")
+            connection.execute(
+                "SET LOCAL lock_timeout = '5s'; SET LOCAL search_path = pg_catalog"
+            )
             yield connection
     except psycopg.Error as error:
         raise LessonError(_schema_sentence(error, url, schema)) from error
@@ -466,7 +492,9 @@ def _prepare_schema(url: URL, schema: str, fresh: bool) -> None:
         from psycopg import sql
 
         pid = connection.execute("SELECT pg_backend_pid()").fetchone()[0]
-        if pid != connection.info.backend_pid:  # then search_path could be lost between statements
+        if (
+            pid != connection.info.backend_pid
+        ):  # then search_path could be lost between statements
             raise LessonError(
                 f"{SERVER} leads to a connection pooler, which these lessons cannot use: name the "
                 "PostgreSQL server itself."
@@ -487,7 +515,9 @@ def _prepare_schema(url: URL, schema: str, fresh: bool) -> None:
             _drop_schema(connection, schema)
         name = sql.Identifier(schema)
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(name))
-        comment = sql.SQL("COMMENT ON SCHEMA {} IS {}").format(name, sql.Literal(_mark()))
+        comment = sql.SQL("COMMENT ON SCHEMA {} IS {}").format(
+            name, sql.Literal(_mark())
+        )
         connection.execute(comment)
 
 

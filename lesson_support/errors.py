@@ -28,7 +28,9 @@ class LessonError(Exception):
 class _Rule(NamedTuple):
     says: str
     todo: str = ""
-    same_class: str = ""  # where SQLite and PostgreSQL raise two classes: the one above both
+    same_class: str = (
+        ""  # where SQLite and PostgreSQL raise two classes: the one above both
+    )
 
 
 _AGAIN = "session.rollback() if the Session is still open, then run the cell again"
@@ -131,7 +133,9 @@ _RULES = {
         "the database refused: you may not do this here (no permission)",
         "work in the tables that connect(...) gave you",
     ),
-    "full": _Rule("the disk of the database is full", "free some space, then run the cell again"),
+    "full": _Rule(
+        "the disk of the database is full", "free some space, then run the cell again"
+    ),
     "file": _Rule(
         "the database file cannot be opened",
         "run the cell with connect(...) again; it says what is wrong",
@@ -372,7 +376,8 @@ def explain(error: BaseException) -> Shown:
     if name != type(error).__name__:
         details.insert(0, ("its class here", type(error).__name__))
     rows = "".join(
-        f"<div>{escape(label)}: <code>{escape(text)}</code></div>" for label, text in details
+        f"<div>{escape(label)}: <code>{escape(text)}</code></div>"
+        for label, text in details
     )
     html = f"<div><strong>{escape(name)}</strong>: {escape(_first_line(error))}{rows}</div>"
     return Shown(html, plain)
@@ -449,8 +454,12 @@ def _rule(error: BaseException) -> _Rule | None:
         name = _SQLITE_NAMES.get(sqlite_name) or _SQLITE_NAMES.get(primary)
     if name is None and type(orig).__module__ == "sqlite3":
         said = str(orig)
-        name = next((n for text, n in _SQLITE_TEXTS.items() if re.search(text, said)), None)
-    if name is None and re.search("Error binding parameter|cannot adapt type", str(orig)):
+        name = next(
+            (n for text, n in _SQLITE_TEXTS.items() if re.search(text, said)), None
+        )
+    if name is None and re.search(
+        "Error binding parameter|cannot adapt type", str(orig)
+    ):
         name = "binding"
     if name is None and error.connection_invalidated:
         name = "closed"
@@ -462,7 +471,9 @@ def _first_line(error: BaseException) -> str:
     if rule:
         return rule.says
     if isinstance(error, exc.DBAPIError):
-        if error.statement is None and type(error.orig).__module__.startswith("psycopg"):
+        if error.statement is None and type(error.orig).__module__.startswith(
+            "psycopg"
+        ):
             return connection_sentence(error.orig)
         return "the database refused this statement"
     own = error.args[0] if isinstance(error, exc.StatementError) else error
@@ -483,7 +494,9 @@ def _details(error: BaseException) -> list[tuple[str, str]]:
         return []
     found = []
     if any("autoflush" in note for note in error.detail):
-        found.append(("it happened", "while a query sent pending changes first (autoflush)"))
+        found.append(
+            ("it happened", "while a query sent pending changes first (autoflush)")
+        )
     if isinstance(error, exc.DBAPIError) and error.statement is not None:
         found.append(("the database said", _said(error.orig)))
     if error.statement:
@@ -497,7 +510,10 @@ def _details(error: BaseException) -> list[tuple[str, str]]:
 
 def _said(orig: BaseException | None) -> str:
     diagnosis = getattr(orig, "diag", None)
-    first = getattr(diagnosis, "message_primary", None) or (str(orig).splitlines() or [""])[0]
+    first = (
+        getattr(diagnosis, "message_primary", None)
+        or (str(orig).splitlines() or [""])[0]
+    )
     detail = getattr(diagnosis, "message_detail", None)
     return _short(f"{first} ({detail})" if detail else first, 400)
 

@@ -8,12 +8,13 @@ from urllib.parse import quote
 
 from sqlalchemy import MetaData, Table, UniqueConstraint
 
-from ._html import Shown, escape, tables_of
+from ._html import Shown, columned, escape, tables_of
 from .errors import LessonError
 
-__all__ = ["diagram"]
+__all__ = ["bars", "diagram"]
 
 # Monospace metrics, so that the picture never depends on the fonts of the machine that drew it.
+_BAR = 40
 _CHAR, _ROW, _PAD, _GAP, _LOOP = 7.3, 22, 10, 120, 34
 _CSS = (
     "svg{color:#1f2328;background:#fff}"
@@ -45,11 +46,46 @@ def diagram(base: Any) -> Shown:
             "diagram(Base) draws the tables of a Base; this one has no mapped class yet."
         )
     text = _text(metadata)
-    alt = "Tables and their keys. " + "; ".join(line.strip() for line in text.splitlines())
+    alt = "Tables and their keys. " + "; ".join(
+        line.strip() for line in text.splitlines()
+    )
     picture = quote(_svg(metadata), safe=" =:/;,()-.'!@")
     return Shown(
-        f'<img alt="{escape(alt)}" style="max-width:100%" src="data:image/svg+xml,{picture}">', text
+        f'<img alt="{escape(alt)}" style="max-width:100%" src="data:image/svg+xml,{picture}">',
+        text,
     )
+
+
+def bars(numbers: dict[str, int], title: str) -> Shown:
+    """Draw whole numbers as bars, for comparing how many statements or rows something took.
+
+    Args:
+        numbers: from a label to a number of at least 0, in the order to show.
+        title: what is counted, "statements".
+
+    Returns:
+        A table with a bar and the number for each label; the plain form has bars of "#".
+
+    Raises:
+        LessonError: when there is nothing to draw, or a value is no such number.
+    """
+    fine = all(isinstance(number, int) and number >= 0 for number in numbers.values())
+    if not numbers or not fine:
+        raise LessonError(
+            'bars({"label": 3}, "statements") draws whole numbers from 0 upwards.'
+        )
+    scale = max(*numbers.values(), 1)
+    plain = [
+        [label, str(number), "#" * round(_BAR * number / scale)]
+        for label, number in numbers.items()
+    ]
+    rows = "".join(
+        f'<tr><th scope="row">{escape(label)}</th><td>{number}</td>'
+        f'<td><div class="ls-bar" style="width:{6 * round(_BAR * number / scale)}px"></div></td></tr>'
+        for label, number in numbers.items()
+    )
+    html = f'<div class="ls"><table><caption>{escape(title)}</caption><tbody>{rows}</tbody></table></div>'
+    return Shown(html, f"{title}\n{columned(plain)}")
 
 
 class _Box(NamedTuple):
@@ -65,7 +101,9 @@ class _Box(NamedTuple):
 
     def middle(self, column: str) -> float:
         """The height of a column's line."""
-        return self.y + _ROW * ([row[1] for row in self.rows].index(column) + 1) + _ROW / 2
+        return (
+            self.y + _ROW * ([row[1] for row in self.rows].index(column) + 1) + _ROW / 2
+        )
 
 
 class _Link(NamedTuple):
@@ -81,7 +119,9 @@ class _Link(NamedTuple):
 
 def _rows(table: Table) -> list[tuple[str, str, str, str]]:
     """Per column: its key marks, name, type, and "not null"."""
-    foreign = {column.name for key in table.foreign_key_constraints for column in key.columns}
+    foreign = {
+        column.name for key in table.foreign_key_constraints for column in key.columns
+    }
     rows = []
     for column in table.columns:
         marks = [
@@ -117,7 +157,9 @@ def _unique(table: Table) -> set[tuple[str, ...]]:
 def _links(metadata: MetaData) -> list[_Link]:
     links = []
     for table in tables_of(metadata):
-        for key in sorted(table.foreign_key_constraints, key=lambda key: key.column_keys):
+        for key in sorted(
+            table.foreign_key_constraints, key=lambda key: key.column_keys
+        ):
             columns = tuple(column.name for column in key.columns)
             once = {*_unique(table), tuple(sorted(c.name for c in table.primary_key))}
             links.append(
@@ -186,7 +228,11 @@ def _layout(metadata: MetaData) -> tuple[dict[str, _Box], float, float]:
         x += widest + _GAP
     links = _links(metadata)
     loop = _LOOP if any(link.parent == link.child for link in links) else 0
-    below = 14 if any(boxes[k.child].depth - boxes[k.parent].depth > 1 for k in links) else 0
+    below = (
+        14
+        if any(boxes[k.child].depth - boxes[k.parent].depth > 1 for k in links)
+        else 0
+    )
     return boxes, x - _GAP + 8 + loop, bottom - 16 + below
 
 
@@ -223,7 +269,9 @@ def _svg(metadata: MetaData) -> str:
     before: Counter[str] = Counter()
     for link in _links(metadata):
         parts.append(
-            _line(link, boxes[link.parent], boxes[link.child], before[link.parent], height)
+            _line(
+                link, boxes[link.parent], boxes[link.child], before[link.parent], height
+            )
         )
         before[link.parent] += 1
     return "".join(parts) + "</svg>"

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, func, inspect, select
 from sqlalchemy.orm import Session
 
-from ._html import Shown, escape, plural, short, tables_of
+from ._html import Shown, columned, escape, plural, short, tables_of
 from .errors import LessonError
 from .sql import quiet
 
@@ -38,7 +38,9 @@ class _Rows:
 class Snapshot(Shown):
     """What `tables` saw: a display, and the thing that `changes` compares with."""
 
-    def __init__(self, source: Engine | Session, wanted: list[Table], seen: list[_Rows]) -> None:
+    def __init__(
+        self, source: Engine | Session, wanted: list[Table], seen: list[_Rows]
+    ) -> None:
         self.source, self.wanted, self.seen = source, wanted, seen
         super().__init__(*_draw(seen))
 
@@ -85,12 +87,16 @@ def changes(before: Snapshot, after: Snapshot | None = None) -> Shown:
         )
     after = after or tables(before.source, *before.wanted)
     pairs = [
-        (old, new, _compare(old, new)) for old, new in zip(before.seen, after.seen, strict=True)
+        (old, new, _compare(old, new))
+        for old, new in zip(before.seen, after.seen, strict=True)
     ]
     total = {
-        sign: sum(mark == sign for *_, marks in pairs for mark, *_ in marks) for sign in _WORDS
+        sign: sum(mark == sign for *_, marks in pairs for mark, *_ in marks)
+        for sign in _WORDS
     }
-    title = "What changed: " + ", ".join(f"{total[sign]} {word}" for sign, word in _WORDS.items())
+    title = "What changed: " + ", ".join(
+        f"{total[sign]} {word}" for sign, word in _WORDS.items()
+    )
     plain, rich = [title], []
     for old, new, marks in pairs:
         text, html = _draw_changes(old, new, marks)
@@ -141,7 +147,9 @@ def _read(connection: Connection, table: Table, exists: bool) -> _Rows:
         return _Rows(table.name, columns, key, (), 0, exists=False)
     count = connection.scalar(select(func.count()).select_from(table)) or 0
     query = select(table).order_by(*table.primary_key).limit(_READ_ROWS)
-    return _Rows(table.name, columns, key, tuple(map(tuple, connection.execute(query))), count)
+    return _Rows(
+        table.name, columns, key, tuple(map(tuple, connection.execute(query))), count
+    )
 
 
 def _text(value: Any) -> str:
@@ -150,20 +158,13 @@ def _text(value: Any) -> str:
     return f"<{len(value)} bytes>" if isinstance(value, bytes) else short(value)
 
 
-def _columned(lines: list[list[str]]) -> str:
-    """Set lines of cells into columns of equal width."""
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join(
-        (
-            "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
-
-
 def _table(name: str, note: str, head: list[str], body: str, more: str) -> str:
     columns = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    foot = f'<tr><td colspan="{len(head)}" class="mute">{escape(more)}</td></tr>' if more else ""
+    foot = (
+        f'<tr><td colspan="{len(head)}" class="mute">{escape(more)}</td></tr>'
+        if more
+        else ""
+    )
     return (
         f'<div class="ls-side"><table><caption><code>{escape(name)}</code>: {escape(note)}</caption>'
         f"<thead><tr>{columns}</tr></thead><tbody>{body}{foot}</tbody></table></div>"
@@ -184,9 +185,12 @@ def _draw(seen: list[_Rows]) -> tuple[str, str]:
         hidden = table.count - len(cells)
         more = f"… and {plural(hidden, 'more row')}" if hidden > 0 else ""
         lines = [list(table.columns), *cells]
-        plain.append(f"{table.name}: {note}\n{_columned(lines)}" + (f"\n  {more}" if more else ""))
+        plain.append(
+            f"{table.name}: {note}\n{columned(lines)}" + (f"\n  {more}" if more else "")
+        )
         body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in cells
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in cells
         )
         rich.append(_table(table.name, note, list(table.columns), body, more))
     return f'<div class="ls">{"".join(rich)}</div>', "\n".join(plain)
@@ -229,7 +233,11 @@ def _draw_changes(old: _Rows, new: _Rows, marks: list) -> tuple[str, str]:
     if not new.exists and not old.exists:
         return _draw([new])[1], _draw([new])[0]
     alone = [mark for mark in marks if mark[0] == " "]
-    shown = marks if len(marks) <= _SHOWN_ROWS else [mark for mark in marks if mark[0] != " "]
+    shown = (
+        marks
+        if len(marks) <= _SHOWN_ROWS
+        else [mark for mark in marks if mark[0] != " "]
+    )
     cut = shown[: 3 * _SHOWN_ROWS]
     more = []
     if len(shown) > len(cut):
@@ -254,10 +262,16 @@ def _draw_changes(old: _Rows, new: _Rows, marks: list) -> tuple[str, str]:
                 rich.append(f"<{tag}>{escape(now)}</{tag}>" if tag else escape(now))
         lines.append([word.replace("−", "-"), *plain])
         cells = "".join(f"<td>{cell}</td>" for cell in rich)
-        body.append(f'<tr class="{_CLASSES[sign]}"><th scope="row">{word}</th>{cells}</tr>')
+        body.append(
+            f'<tr class="{_CLASSES[sign]}"><th scope="row">{word}</th>{cells}</tr>'
+        )
     count = f"{plural(old.count, 'row')} before, {new.count} after"
     if new.exists != old.exists:
         count = "the table was created" if new.exists else "the table was dropped"
-    text = f"{new.name}: {count}\n{_columned(lines)}" + "".join(f"\n  {line}" for line in more)
-    html = _table(new.name, count, ["change", *new.columns], "".join(body), "; ".join(more))
+    text = f"{new.name}: {count}\n{columned(lines)}" + "".join(
+        f"\n  {line}" for line in more
+    )
+    html = _table(
+        new.name, count, ["change", *new.columns], "".join(body), "; ".join(more)
+    )
     return text, html

@@ -28,10 +28,12 @@ from ._style import CSS
 from .database import describe
 from .errors import LessonError, explain
 
-__all__ = ["quiet", "watch"]
+__all__ = ["Count", "counting", "quiet", "watch"]
 
 _NEUTRAL = StrCompileDialect(paramstyle="named")
-_NEUTRAL.insert_returning = False  # whether an INSERT returns the new key differs by database
+_NEUTRAL.insert_returning = (
+    False  # whether an INSERT returns the new key differs by database
+)
 _CATALOGUES = {"pg_catalog", "information_schema"}
 _SHOWN_VALUES = 5
 _SHOWN_NAMES = 12
@@ -77,7 +79,9 @@ def watch(engine: Engine | None) -> Shown | None:
 
     shell = get_ipython()
     if shell is None:
-        raise LessonError("watch(engine) shows SQL under notebook cells; run it in a notebook.")
+        raise LessonError(
+            "watch(engine) shows SQL under notebook cells; run it in a notebook."
+        )
     for hook in list(shell.events.callbacks["post_run_cell"]):
         if getattr(hook, "__name__", "") == _after_cell.__name__:
             shell.events.unregister("post_run_cell", hook)
@@ -87,12 +91,52 @@ def watch(engine: Engine | None) -> Shown | None:
         return None
     engine = getattr(engine, "sync_engine", engine)
     if not isinstance(engine, Engine):
-        raise LessonError("watch(engine) needs the Engine itself, as connect(...) returns it.")
+        raise LessonError(
+            "watch(engine) needs the Engine itself, as connect(...) returns it."
+        )
     if engine not in _logs:
         _logs[engine] = _Log(engine, shell.user_ns)
     shell.events.register("post_run_cell", _after_cell)
     words = f"Set-up is complete. Database: {describe(engine)}."
     return Shown(f'{CSS}<div class="ls ls-ready">✔ {escape(words)}</div>', words)
+
+
+@dataclass
+class Count:
+    """How much a block sent: statements as they were written, and the rows that came back."""
+
+    statements: int = 0
+    rows: int = 0
+
+
+@contextmanager
+def counting(engine: Engine) -> Iterator[Count]:
+    """Count what the `with` block sends through an Engine.
+
+    The catalogue questions of create_all and the marks of transactions are not counted, and a list
+    of rows that goes to one table counts as one statement, as on PostgreSQL.
+
+    Args:
+        engine: any Engine, watched or not.
+
+    Returns:
+        `with counting(engine) as count:`; after the block, `count.statements` and `count.rows`.
+    """
+    count, log = Count(), _Log(engine, {})
+    try:
+        yield count
+    finally:
+        log.stop()
+        sent = [
+            e for e in log.take() if isinstance(e, _Statement) and not _is_catalogue(e)
+        ]
+        count.statements = len(sent)
+        count.rows = sum(s.count or 0 for s in sent if not _changes_rows(s))
+
+
+def _changes_rows(statement: _Statement) -> bool:
+    names = ("is_insert", "is_update", "is_delete")
+    return any(getattr(statement.element, name, False) for name in names)
 
 
 def _after_cell(result) -> None:
@@ -104,7 +148,9 @@ def _after_cell(result) -> None:
             continue
         try:
             display(_render(entries, result.info.raw_cell, describe(log.engine)))
-        except Exception as error:  # a display that fails must leave the cell's own result alone
+        except (
+            Exception
+        ) as error:  # a display that fails must leave the cell's own result alone
             words = f"(the SQL of this cell cannot be shown: {type(error).__name__})"
             display(Shown(escape(words), words))
 
@@ -129,7 +175,9 @@ class _Statement:
     place: _Place | None
     element: Any = None
     rows: list[dict] = field(default_factory=list)
-    real: list[dict] = field(default_factory=list)  # the same rows with defaults filled in
+    real: list[dict] = field(
+        default_factory=list
+    )  # the same rows with defaults filled in
     sent: list[tuple[str, Any]] = field(default_factory=list)
     count: int | None = None
     error: str = ""
@@ -154,8 +202,14 @@ class _Log:
             ("commit", lambda conn: self._mark("COMMIT")),
             ("rollback", lambda conn: self._mark("ROLLBACK")),
             ("savepoint", lambda conn, name: self._mark("SAVEPOINT")),
-            ("rollback_savepoint", lambda conn, name, ctx: self._mark("ROLLBACK TO SAVEPOINT")),
-            ("release_savepoint", lambda conn, name, ctx: self._mark("RELEASE SAVEPOINT")),
+            (
+                "rollback_savepoint",
+                lambda conn, name, ctx: self._mark("ROLLBACK TO SAVEPOINT"),
+            ),
+            (
+                "release_savepoint",
+                lambda conn, name, ctx: self._mark("RELEASE SAVEPOINT"),
+            ),
             ("before_execute", self._before_execute),
             ("before_cursor_execute", self._before_cursor),
             ("after_cursor_execute", self._after_cursor),
@@ -186,7 +240,12 @@ class _Log:
             return
         mark = _Mark(self._place(), word)
         last = self._entries[-1] if self._entries else None
-        if word == "BEGIN" and last is not None and last is self._open and not last.sent:
+        if (
+            word == "BEGIN"
+            and last is not None
+            and last is self._open
+            and not last.sent
+        ):
             # A Connection announces its statement before it begins the transaction for it.
             self._entries.insert(-1, mark)
         else:
@@ -207,7 +266,9 @@ class _Log:
             self._open = _Statement(self._place())
             self._entries.append(self._open)
         self._open.sent.append((text, parameters))
-        self._open.real = context.compiled_parameters if context.compiled is not None else []
+        self._open.real = (
+            context.compiled_parameters if context.compiled is not None else []
+        )
 
     def _after_cursor(self, conn, cursor, text, parameters, context, many) -> None:
         statement = self._open
@@ -215,7 +276,9 @@ class _Log:
             return
         if context.execute_style is ExecuteStyle.INSERTMANYVALUES:
             statement.count = len(context.compiled_parameters)
-        elif cursor.description is not None and not (context.isinsert and cursor.rowcount > 0):
+        elif cursor.description is not None and not (
+            context.isinsert and cursor.rowcount > 0
+        ):
             statement.count = statement.count or 0
             context.cursor = _CountingCursor(cursor, statement)
         elif cursor.rowcount >= 0 and not isinstance(statement.element, DDLElement):
@@ -304,7 +367,9 @@ def _neutral(statement: _Statement) -> tuple[str, list[str]]:
     if getattr(element, "is_insert", False) and statement.real:
         # the columns that were sent: without a database, it is not known that a key numbers itself
         keys = [
-            column.key for column in element.table.columns if column.key in statement.real[0]
+            column.key
+            for column in element.table.columns
+            if column.key in statement.real[0]
         ] or keys
     compiled = element.compile(dialect=_NEUTRAL, column_keys=keys)
     original = {escaped: name for name, escaped in compiled.escaped_bind_names.items()}
@@ -315,8 +380,12 @@ def _neutral(statement: _Statement) -> tuple[str, list[str]]:
         text = text or state.statement
         known = {**state.parameters, **real}
         names = dict.fromkeys(re.findall(r"(?<!:):(\w+)", state.statement))
-        row_of_values = {name: known.get(original.get(name, name), _ABSENT) for name in names}
-        values.append(_pairs({n: v for n, v in row_of_values.items() if v is not _ABSENT}))
+        row_of_values = {
+            name: known.get(original.get(name, name), _ABSENT) for name in names
+        }
+        values.append(
+            _pairs({n: v for n, v in row_of_values.items() if v is not _ABSENT})
+        )
     return _tidy(text), [value for value in values if value]
 
 
@@ -325,7 +394,9 @@ def _told_neutral(statement: _Statement) -> tuple[str, list[str]]:
     try:
         return _neutral(statement)
     except Exception:  # one odd statement must not hide the others
-        return _tidy(statement.sent[0][0] if statement.sent else str(statement.element)), []
+        return _tidy(
+            statement.sent[0][0] if statement.sent else str(statement.element)
+        ), []
 
 
 def _pairs(row: Any) -> str:
@@ -334,7 +405,9 @@ def _pairs(row: Any) -> str:
     else:
         pairs = list(map(_literal, row))
     more = len(pairs) - _SHOWN_NAMES
-    return ", ".join(pairs[:_SHOWN_NAMES]) + (f", … and {more} more" if more > 0 else "")
+    return ", ".join(pairs[:_SHOWN_NAMES]) + (
+        f", … and {more} more" if more > 0 else ""
+    )
 
 
 def _effect(text: str, count: int | None, error: str) -> str:
@@ -344,7 +417,9 @@ def _effect(text: str, count: int | None, error: str) -> str:
     if count is None:
         return "done"
     verb = _COMMENT.sub("", text).split(None, 1)[0].upper()
-    done = {"INSERT": "inserted", "UPDATE": "updated", "DELETE": "deleted"}.get(verb, "read")
+    done = {"INSERT": "inserted", "UPDATE": "updated", "DELETE": "deleted"}.get(
+        verb, "read"
+    )
     return f"{plural(count, 'row')} {done}"
 
 
@@ -385,7 +460,12 @@ def _blocks(entries: list[_Mark | _Statement]) -> Iterator[_Block]:
             continue
         sent = [text for statement in group for text, _ in statement.sent]
         if key[0] == "catalogue":
-            yield _Block("catalogue", real="\n".join(map(_tidy, sent)), times=len(sent), objects=0)
+            yield _Block(
+                "catalogue",
+                real="\n".join(map(_tidy, sent)),
+                times=len(sent),
+                objects=0,
+            )
             continue
         text, values = _told_neutral(group[0])
         for statement in group[1 : _SHOWN_VALUES + 1]:
@@ -419,7 +499,9 @@ def _render(entries: list[_Mark | _Statement], cell: str, database: str) -> Show
         cell: the source of the cell, for the lines that sent them.
         database: "SQLite" or "PostgreSQL", for the title of the rich form.
     """
-    source = cell.lstrip("\n")  # IPython numbers the lines from the first that is not empty
+    source = cell.lstrip(
+        "\n"
+    )  # IPython numbers the lines from the first that is not empty
     if source.startswith("%%"):  # and inside a cell magic from the line below it
         source = source.partition("\n")[2]
     above = cell[: len(cell) - len(source)].count("\n")
@@ -428,7 +510,9 @@ def _render(entries: list[_Mark | _Statement], cell: str, database: str) -> Show
         if entry.place not in where:
             first, text = statement_at(source, entry.place.line)
             where[entry.place] = (first + above, text + _ENDS * entry.place.ends)
-    one_line = len({w[0] for w in where.values() if w}) == 1 and "\n" not in cell.strip()
+    one_line = (
+        len({w[0] for w in where.values() if w}) == 1 and "\n" not in cell.strip()
+    )
     plain, rich, objects, statements = [], [], 0, 0
     for place, group in groupby(entries, lambda entry: where[entry.place]):
         indent = "" if one_line or place is None else "  "

@@ -38,7 +38,9 @@ def exercise_cells() -> dict[str, tuple[Path, str]]:
 def imports_of(path: Path) -> dict:
     """Run the import lines of a lesson's set-up cell, and nothing else of it."""
     setup = ast.parse(code_cells(path)[0]["source"])
-    setup.body = [node for node in setup.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    setup.body = [
+        node for node in setup.body if isinstance(node, (ast.Import, ast.ImportFrom))
+    ]
     names: dict = {"__name__": "__main__"}
     exec(compile(setup, str(path), "exec", dont_inherit=True), names)
     return names
@@ -49,4 +51,6 @@ def run(source: str, names: dict):
     tree = ast.parse(source)
     last = tree.body.pop()
     exec(compile(tree, "<cell>", "exec", dont_inherit=True), names)
-    return eval(compile(ast.Expression(last.value), "<cell>", "eval", dont_inherit=True), names)
+    return eval(
+        compile(ast.Expression(last.value), "<cell>", "eval", dont_inherit=True), names
+    )

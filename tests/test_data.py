@@ -85,7 +85,9 @@ def test_one_parent_has_no_children(parents, children, link):
 def test_titles_are_unique_within_a_parent_and_one_is_shared(parents, children, link):
     rows = rows_of(f"{children}.csv")
     assert max(Counter((row[link], row["title"]) for row in rows).values()) == 1
-    shared = [title for title, n in Counter(row["title"] for row in rows).items() if n > 1]
+    shared = [
+        title for title, n in Counter(row["title"] for row in rows).items() if n > 1
+    ]
     assert shared == [{"courses": "Statistics", "posts": "Hello world"}[children]]
 
 
@@ -240,7 +242,9 @@ def test_empty_file(copied):
 
 def test_a_mark_of_excel_and_further_columns_do_no_harm(copied, engine):
     lines = (copied / "users.csv").read_text().splitlines()
-    text_ = "\r\n".join([f"{line},x" for line in lines]).replace("name,x", "name,city", 1)
+    text_ = "\r\n".join([f"{line},x" for line in lines]).replace(
+        "name,x", "name,city", 1
+    )
     (copied / "users.csv").write_bytes(b"\xef\xbb\xbf" + text_.encode() + b"\r\n\r\n")
     data.fresh_tables(engine, blog.Base, data=True)
     assert count(engine, "users") == 6
@@ -256,7 +260,11 @@ def engine(database):
 
     @event.listens_for(engine, "connect")
     def be_quick(driver_connection, record):
-        wait = "PRAGMA busy_timeout=100" if database == "sqlite" else "SET lock_timeout='100ms'"
+        wait = (
+            "PRAGMA busy_timeout=100"
+            if database == "sqlite"
+            else "SET lock_timeout='100ms'"
+        )
         driver_connection.execute(wait)
         if database == "postgresql":
             driver_connection.commit()
@@ -288,9 +296,17 @@ def check_rows(engine, base, tables=TRACKS[0]) -> None:
     key = next(iter(many.foreign_keys)).parent
     file_rows = rows_of(f"{children}.csv")
     with engine.connect() as connection:
-        found = connection.execute(select(one.c.id, one.c.name).order_by(one.c.id)).all()
-        assert found == list(enumerate([r["name"] for r in rows_of(f"{parents}.csv")], 1))
-        query = select(many, one.c.name.label(link)).join(one, key == one.c.id).order_by(many.c.id)
+        found = connection.execute(
+            select(one.c.id, one.c.name).order_by(one.c.id)
+        ).all()
+        assert found == list(
+            enumerate([r["name"] for r in rows_of(f"{parents}.csv")], 1)
+        )
+        query = (
+            select(many, one.c.name.label(link))
+            .join(one, key == one.c.id)
+            .order_by(many.c.id)
+        )
         found = connection.execute(query).mappings().all()
     assert [row["id"] for row in found] == list(range(1, len(file_rows) + 1))
     shared = [column for column in file_rows[0] if column in found[0]]
@@ -300,7 +316,9 @@ def check_rows(engine, base, tables=TRACKS[0]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("base", "tables"), [(university.Base, TRACKS[0]), (blog.Base, TRACKS[1])], ids=["uni", "blog"]
+    ("base", "tables"),
+    [(university.Base, TRACKS[0]), (blog.Base, TRACKS[1])],
+    ids=["uni", "blog"],
 )
 def test_rows_of_both_tracks(engine, base, tables):
     for _ in range(2):
@@ -388,7 +406,9 @@ def make(courses=None, program=None, key=None):
         Base=Base,
         Program=type("Program", (university.ProgramColumns, Base), sides["Program"]),
         Course=type(
-            "Course", (university.CourseColumns, Base), {"program_id": key} | sides["Course"]
+            "Course",
+            (university.CourseColumns, Base),
+            {"program_id": key} | sides["Course"],
         ),
     )
 
@@ -402,9 +422,15 @@ VARIANTS = {
         "program": {},
         "key": {"ondelete": "CASCADE"},
     },
-    "no save-update": {"courses": {"cascade": "merge"}, "program": {"cascade": "merge"}},
+    "no save-update": {
+        "courses": {"cascade": "merge"},
+        "program": {"cascade": "merge"},
+    },
     "set": {"courses": {"collection_class": set}},
-    "dict": {"courses": {"collection_class": attribute_keyed_dict("code")}, "program": {}},
+    "dict": {
+        "courses": {"collection_class": attribute_keyed_dict("code")},
+        "program": {},
+    },
     "write-only": {"courses": {"lazy": "write_only", "passive_deletes": True}},
     "dynamic": {"courses": {"lazy": "dynamic"}, "program": {}},
     "lazy=raise": {"courses": {"lazy": "raise"}, "program": {"lazy": "raise"}},
@@ -485,9 +511,13 @@ def test_whatever_was_in_the_workspace_goes(engine, database):
     )
     data.fresh_tables(engine, old.Base, data=True)
     with engine.begin() as connection:
-        connection.execute(text("INSERT INTO grades (id, course_id, program_id) VALUES (1, 1, 1)"))
+        connection.execute(
+            text("INSERT INTO grades (id, course_id, program_id) VALUES (1, 1, 1)")
+        )
         connection.execute(text('CREATE TABLE "Odd name" (id INTEGER PRIMARY KEY)'))
-        connection.execute(text("CREATE VIEW big AS SELECT * FROM courses WHERE credits > 7"))
+        connection.execute(
+            text("CREATE VIEW big AS SELECT * FROM courses WHERE credits > 7")
+        )
         connection.execute(text("CREATE VIEW one AS SELECT 1 AS one"))
         if database == "postgresql":
             connection.execute(text("CREATE MATERIALIZED VIEW kept AS SELECT 1 AS one"))
@@ -539,7 +569,9 @@ def test_public_is_left_alone(postgresql, monkeypatch):
         connection.execute(text("DROP DATABASE IF EXISTS lessons_data_test"))
         connection.execute(text("CREATE DATABASE lessons_data_test"))
     url = make_url(postgresql).set(database="lessons_data_test")
-    monkeypatch.setenv("LESSONS_DATABASE_URL", url.render_as_string(hide_password=False))
+    monkeypatch.setenv(
+        "LESSONS_DATABASE_URL", url.render_as_string(hide_password=False)
+    )
     owner = create_engine(url)
     try:
         with owner.begin() as connection:

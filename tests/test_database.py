@@ -38,7 +38,13 @@ from sqlalchemy.orm import Session
 
 from lesson_support import LessonError
 from lesson_support import database as module
-from lesson_support.database import check_server, connect, describe, private_engine, reset
+from lesson_support.database import (
+    check_server,
+    connect,
+    describe,
+    private_engine,
+    reset,
+)
 
 metadata = MetaData()
 programs = Table("programs", metadata, Column("id", Integer, primary_key=True))
@@ -71,7 +77,9 @@ def rows(engine, table=programs) -> int:
 
 def started(code: str) -> subprocess.Popen:
     """Start another Python, as another notebook would be, and wait until it has said "ready"."""
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "ready\n"
     return process
 
@@ -101,9 +109,14 @@ def test_a_workspace_is_empty_and_enforces_foreign_keys(database):
     engine = connect("01")
     assert inspect(engine).get_table_names() == []
     metadata.create_all(engine)
-    with engine.connect() as connection, pytest.raises(Exception, match="(?i)foreign key"):
+    with (
+        engine.connect() as connection,
+        pytest.raises(Exception, match="(?i)foreign key"),
+    ):
         connection.execute(courses.insert().values(id=1, program_id=99))
-    assert describe(engine) == {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[database]
+    assert (
+        describe(engine) == {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[database]
+    )
 
 
 def test_fresh_empties_and_not_fresh_keeps(database):
@@ -175,7 +188,11 @@ def test_a_private_engine_is_empty_and_gone_afterwards(database):
         metadata.create_all(engine)
         with Session(engine) as session:
             session.execute(programs.insert().values(id=1))
-            assert inspect(other).get_table_names() == [] == inspect(mine).get_table_names()
+            assert (
+                inspect(other).get_table_names()
+                == []
+                == inspect(mine).get_table_names()
+            )
             session.commit()
         assert rows(engine) == 1
         left_open = engine.connect()
@@ -228,7 +245,9 @@ def test_nothing_heavy_is_imported():
         "import sys, lesson_support.database;"
         "print([m for m in ('pandas', 'IPython', 'psycopg', 'jupyter_client') if m in sys.modules])"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert said.stdout == "[]\n"
 
 
@@ -237,7 +256,10 @@ def test_nothing_heavy_is_imported():
 
 def test_the_default_folder_is_the_projects(workspace, monkeypatch):
     monkeypatch.delenv("LESSONS_WORKSPACE")
-    assert module._file("01") == Path(module.__file__).parents[1] / "workspace" / "01.sqlite"
+    assert (
+        module._file("01")
+        == Path(module.__file__).parents[1] / "workspace" / "01.sqlite"
+    )
     monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw1")
     assert module._file("01").name == "01.gw1.sqlite"
 
@@ -247,7 +269,8 @@ def test_the_engine_shows_no_path_of_this_machine(workspace, monkeypatch):
     monkeypatch.chdir(workspace.parent / "notebooks")
     shown = repr(connect("01"))
     assert (
-        shown.replace("\\\\", "/").replace("\\", "/") == "Engine(sqlite:///../workspace/01.sqlite)"
+        shown.replace("\\\\", "/").replace("\\", "/")
+        == "Engine(sqlite:///../workspace/01.sqlite)"
     )
 
 
@@ -269,7 +292,9 @@ def test_virtual_tables_triggers_and_odd_names_go_too(workspace):
     connection.close()
     engine = connect("01")
     with engine.connect() as connection:
-        found = connection.execute(text("SELECT name FROM sqlite_master")).scalars().all()
+        found = (
+            connection.execute(text("SELECT name FROM sqlite_master")).scalars().all()
+        )
     assert found in ([], ["sqlite_sequence"])
 
 
@@ -293,7 +318,9 @@ def test_a_database_of_somebody_else_is_left_alone(workspace, mark):
     )
     for fresh in (True, False):
         said = sentence(lambda fresh=fresh: connect("01", fresh=fresh))
-        assert said.startswith("workspace/01.sqlite is a database that these lessons did not make")
+        assert said.startswith(
+            "workspace/01.sqlite is a database that these lessons did not make"
+        )
     assert reset() == []
     assert connection.execute("SELECT id FROM programs").fetchall() == [(7,)]
     connection.close()
@@ -317,7 +344,9 @@ def test_a_database_locked_by_another_notebook(workspace):
 
 def test_a_folder_that_cannot_be_made(workspace, monkeypatch):
     workspace.write_text("a file where the folder should be")
-    assert sentence().startswith("workspace/01.sqlite cannot be written: make the file and its")
+    assert sentence().startswith(
+        "workspace/01.sqlite cannot be written: make the file and its"
+    )
     monkeypatch.setenv("LESSONS_WORKSPACE", str(workspace / "deeper"))
     assert sentence().startswith("deeper/01.sqlite cannot be written")
 
@@ -373,22 +402,46 @@ def test_a_read_only_file_or_folder(workspace, monkeypatch, what):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        (f"mysql://ada:{SECRET}@h/d", "must be postgresql:// followed by user:password@host"),
+        (
+            f"mysql://ada:{SECRET}@h/d",
+            "must be postgresql:// followed by user:password@host",
+        ),
         (f"ada {SECRET}", "must be postgresql:// followed by"),
         (f"{SECRET}://", "must be postgresql:// followed by"),
-        (f"sqlite:///{SECRET}.sqlite", "unset it to use SQLite (LESSONS_WORKSPACE moves"),
-        (f"postgresql://ada:{SECRET}@h:port/d", "port in LESSONS_DATABASE_URL is no number"),
+        (
+            f"sqlite:///{SECRET}.sqlite",
+            "unset it to use SQLite (LESSONS_WORKSPACE moves",
+        ),
+        (
+            f"postgresql://ada:{SECRET}@h:port/d",
+            "port in LESSONS_DATABASE_URL is no number",
+        ),
         (f"postgresql://ada:{SECRET}@127.0.0.1:99999/d", "is no port"),
-        (f"postgresql+psycopg2://ada:{SECRET}@h/d", "write postgresql+psycopg:// or just"),
-        (f"postgresql+psycopg3://ada:{SECRET}@h/d", "write postgresql+psycopg:// or just"),
-        (f"postgresql+asyncpg://ada:{SECRET}@h/d", "write postgresql+psycopg:// or just"),
+        (
+            f"postgresql+psycopg2://ada:{SECRET}@h/d",
+            "write postgresql+psycopg:// or just",
+        ),
+        (
+            f"postgresql+psycopg3://ada:{SECRET}@h/d",
+            "write postgresql+psycopg:// or just",
+        ),
+        (
+            f"postgresql+asyncpg://ada:{SECRET}@h/d",
+            "write postgresql+psycopg:// or just",
+        ),
         ("postgresql://ada:x@w0rd@127.0.0.1/d", "write %40 for @"),
         ("postgresql://ada:x@w0rd/y@127.0.0.1/d", "write %40 for @"),
         ("postgresql://ada:x@w0rd:y@127.0.0.1/d", "%40 for @"),
         ("postgresql://ada:x@w0rd?y@127.0.0.1/d", "write %40 for @"),
-        (f"postgresql://ada:{SECRET}@db.invalid/d", "The host name db.invalid is unknown"),
+        (
+            f"postgresql://ada:{SECRET}@db.invalid/d",
+            "The host name db.invalid is unknown",
+        ),
         (f"postgresql://ada:{SECRET}@{'x' * 70}/d", "is unknown"),
-        (f"postgresql://ada:{SECRET}@127.0.0.1:1/d", "server answers at 127.0.0.1:1: start it"),
+        (
+            f"postgresql://ada:{SECRET}@127.0.0.1:1/d",
+            "server answers at 127.0.0.1:1: start it",
+        ),
         (f"postgresql://ada:{SECRET}@[::1]:1/d", "server answers at [::1]:1: start it"),
     ],
 )
@@ -439,7 +492,9 @@ def test_a_mute_server(workspace, elsewhere):
     with listening(None) as port:
         elsewhere(f"postgresql://ada:{SECRET}@127.0.0.1:{port}/d")
         begin = time.monotonic()
-        assert sentence().startswith(f"127.0.0.1:{port} does not answer: check host and port")
+        assert sentence().startswith(
+            f"127.0.0.1:{port} does not answer: check host and port"
+        )
         assert 4 < time.monotonic() - begin < 7
 
 
@@ -465,7 +520,9 @@ def server(workspace, postgres_url):
     outside = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
     with outside.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
-    engine = create_engine(make_url(postgres_url).set(database=name), isolation_level="AUTOCOMMIT")
+    engine = create_engine(
+        make_url(postgres_url).set(database=name), isolation_level="AUTOCOMMIT"
+    )
     try:
         yield engine
     finally:
@@ -490,7 +547,9 @@ def ordinary(server, elsewhere):
     """Make an ordinary role and let the lessons use it: `ordinary(sql..., password=...)`."""
     name = f"{server.url.database}_ada"
 
-    def make(*statements: str, user: str = name, password: str | None = SECRET, **query) -> URL:
+    def make(
+        *statements: str, user: str = name, password: str | None = SECRET, **query
+    ) -> URL:
         run(server, f"CREATE ROLE {name} LOGIN PASSWORD '{SECRET}'")
         for statement in statements:
             run(server, statement.format(role=name, database=server.url.database))
@@ -528,7 +587,9 @@ def test_an_ordinary_role_works(ordinary):
 def test_both_short_names_of_the_scheme_work(ordinary, elsewhere):
     url = ordinary(GRANT)
     for scheme in ("postgres", "postgresql+psycopg"):
-        elsewhere(url.render_as_string(hide_password=False).replace("postgresql", scheme, 1))
+        elsewhere(
+            url.render_as_string(hide_password=False).replace("postgresql", scheme, 1)
+        )
         assert connect("01").driver == "psycopg"
 
 
@@ -565,13 +626,17 @@ def test_no_password(ordinary, monkeypatch):
     monkeypatch.delenv("PGPASSWORD", raising=False)
     monkeypatch.setenv("PGPASSFILE", os.devnull)
     ordinary(GRANT, password=None)
-    assert sentence().startswith("LESSONS_DATABASE_URL has no password, and the server wants one")
+    assert sentence().startswith(
+        "LESSONS_DATABASE_URL has no password, and the server wants one"
+    )
 
 
 def test_an_unknown_database(server, elsewhere):
     url = server.url.set(database="no_such_school")
     elsewhere(url.render_as_string(hide_password=False))
-    assert sentence().startswith("The server has no database named no_such_school: correct")
+    assert sentence().startswith(
+        "The server has no database named no_such_school: correct"
+    )
 
 
 def test_a_read_only_server(ordinary):
@@ -581,12 +646,16 @@ def test_a_read_only_server(ordinary):
 
 def test_too_many_connections(ordinary):
     ordinary(GRANT, "ALTER ROLE {role} CONNECTION LIMIT 0")
-    assert sentence().startswith("The server has no free connection: shut down the notebooks")
+    assert sentence().startswith(
+        "The server has no free connection: shut down the notebooks"
+    )
 
 
 def test_ssl_where_the_server_has_none(ordinary):
     ordinary(GRANT, sslmode="require")
-    assert sentence().startswith("The server has no encrypted connections: take sslmode out")
+    assert sentence().startswith(
+        "The server has no encrypted connections: take sslmode out"
+    )
 
 
 @pytest.mark.parametrize("query", [{"sslmode": "perhaps"}, {"nonsense": SECRET}])
@@ -596,7 +665,11 @@ def test_an_unknown_setting(ordinary, query):
 
 
 def test_a_table_that_was_there_is_never_touched(server, ordinary):
-    run(server, "CREATE TABLE public.programs (id int)", "INSERT INTO public.programs VALUES (7)")
+    run(
+        server,
+        "CREATE TABLE public.programs (id int)",
+        "INSERT INTO public.programs VALUES (7)",
+    )
     ordinary(GRANT, "GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
     engine = connect("01")
     assert inspect(engine).get_table_names() == []
@@ -610,7 +683,9 @@ def test_a_table_that_was_there_is_never_touched(server, ordinary):
     assert run(server, "SELECT id FROM public.programs") == [(7,)]
 
 
-@pytest.mark.parametrize("comment", ["NULL", "'made by lesson_support for eve; safe to drop'"])
+@pytest.mark.parametrize(
+    "comment", ["NULL", "'made by lesson_support for eve; safe to drop'"]
+)
 def test_a_schema_of_somebody_else_is_refused(server, ordinary, comment):
     ordinary(GRANT)
     schema = module._schema("01")
@@ -632,7 +707,11 @@ def test_a_schema_of_somebody_else_is_refused(server, ordinary, comment):
 def test_a_marked_schema_of_another_role_is_refused(server, ordinary):
     ordinary(GRANT)
     schema, mark = module._schema("01"), module._mark()
-    run(server, f'CREATE SCHEMA "{schema}"', f"COMMENT ON SCHEMA \"{schema}\" IS '{mark}'")
+    run(
+        server,
+        f'CREATE SCHEMA "{schema}"',
+        f"COMMENT ON SCHEMA \"{schema}\" IS '{mark}'",
+    )
     assert sentence().startswith(f"The schema {schema} is there")
     assert reset() == []
 
@@ -692,7 +771,12 @@ def test_every_connection_has_the_settings(postgresql):
         values = [connection.execute(text(f"SHOW {name}")).scalar() for name in names]
         isolation = connection.get_isolation_level()
     schema = module._schema("01")
-    assert values == [schema, "5s", schema, "UTC"] or values == [f'"{schema}"', "5s", schema, "UTC"]
+    assert values == [schema, "5s", schema, "UTC"] or values == [
+        f'"{schema}"',
+        "5s",
+        schema,
+        "UTC",
+    ]
     assert isolation == "READ COMMITTED"
     assert inspect(engine).default_schema_name == schema
 
@@ -712,7 +796,9 @@ def test_a_pooler_is_refused(postgresql, elsewhere):
     def serve():
         inside, _ = entrance.accept()
         outside = socket.create_connection((target.host, target.port))
-        threading.Thread(target=pump, args=(inside, outside, False), daemon=True).start()
+        threading.Thread(
+            target=pump, args=(inside, outside, False), daemon=True
+        ).start()
         pump(outside, inside, True)
 
     threading.Thread(target=serve, daemon=True).start()
@@ -726,7 +812,19 @@ def test_schema_names_never_meet(monkeypatch):
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     monkeypatch.delenv("LESSONS_LEARNER", raising=False)
     seen = {}
-    learners = ["ada", "Ada", "a_b", "a-b", "a.b", "ä", "ö", "ada_01", "x" * 60, "x" * 61, "日本"]
+    learners = [
+        "ada",
+        "Ada",
+        "a_b",
+        "a-b",
+        "a.b",
+        "ä",
+        "ö",
+        "ada_01",
+        "x" * 60,
+        "x" * 61,
+        "日本",
+    ]
     for learner in learners:
         for lesson in ("01", "02", "01-2", "check-0a1b2c3d", "01-gw0"):
             for worker in ("", "gw0", "gw1"):
@@ -734,7 +832,11 @@ def test_schema_names_never_meet(monkeypatch):
                 monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
                 name = module._schema(lesson)
                 assert re.fullmatch(r"lesson_[a-z0-9_]{1,56}", name), name
-                assert seen.setdefault(name, (learner, lesson, worker)) == (learner, lesson, worker)
+                assert seen.setdefault(name, (learner, lesson, worker)) == (
+                    learner,
+                    lesson,
+                    worker,
+                )
     monkeypatch.setenv("LESSONS_LEARNER", "ada")
     monkeypatch.setenv("PYTEST_XDIST_WORKER", "")
     assert module._schema("01") == "lesson_ada_01"

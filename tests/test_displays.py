@@ -25,7 +25,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from lesson_support import LessonError, changes, connect, diagram, fresh_tables, states, tables
+from lesson_support import (
+    LessonError,
+    bars,
+    changes,
+    connect,
+    counting,
+    diagram,
+    fresh_tables,
+    states,
+    tables,
+    timeline,
+)
 from lesson_support.university import Base, Course, Program
 
 
@@ -104,7 +115,9 @@ def test_changes_names_every_kind(engine):
         session.commit()
     shown = changes(before)
     text = repr(shown)
-    assert text.startswith("What changed: 1 inserted, 1 changed, 1 deleted, 3 left alone")
+    assert text.startswith(
+        "What changed: 1 inserted, 1 changed, 1 deleted, 3 left alone"
+    )
     assert re.search(r"\+ inserted +3 +Arts", text)
     assert re.search(r"~ changed +1 +P1 +Part <1> -> Part one", text)
     assert re.search(r"- deleted +2 +P2", text)
@@ -159,8 +172,12 @@ def test_each_of_the_five_states_is_named(engine):
         apart = session.get(Course, 1)
         session.expunge(apart)
         session.add(draft)
-        plain = repr(states(session, physics=physics, draft=draft, loose=loose, apart=apart))
-        assert re.search(r"physics +● persistent .* Program 1 +not loaded: courses", plain)
+        plain = repr(
+            states(session, physics=physics, draft=draft, loose=loose, apart=apart)
+        )
+        assert re.search(
+            r"physics +● persistent .* Program 1 +not loaded: courses", plain
+        )
         assert re.search(r"draft +◔ pending .* none yet", plain)
         assert re.search(r"loose +○ transient .* none yet", plain)
         assert re.search(r"apart +◌ detached .* Course 1", plain)
@@ -209,8 +226,58 @@ def test_a_large_identity_map_is_cut_in_the_order_of_the_keys(engine):
 def test_wrong_use_of_states_is_one_sentence(engine):
     with pytest.raises(LessonError, match="needs an open Session"):
         states(engine)
-    with Session(engine) as session, pytest.raises(LessonError, match="number is no object"):
+    with (
+        Session(engine) as session,
+        pytest.raises(LessonError, match="number is no object"),
+    ):
         states(session, number=5)
+
+
+def test_timeline_marks_what_changed(engine):
+    arts = Program(name="Arts")
+    story = timeline(arts=arts)
+    assert repr(story) == "no moment was noted yet"
+    story("made")
+    with Session(engine) as session:
+        session.add(arts)
+        story("added")
+        session.commit()
+        story("committed")
+        assert arts.name == "Arts"
+        story("read")
+    story("closed")
+    assert repr(story).splitlines()[1:] == [
+        "             arts",
+        "  made       ○ transient",
+        "  added      → ◔ pending",
+        "  committed  → ● persistent (expired)",
+        "  read       ● persistent",
+        "  closed     → ◌ detached",
+    ]
+    with pytest.raises(LessonError, match="number is no object"):
+        timeline(number=5)
+
+
+def test_bars_are_in_proportion():
+    shown = bars({"lazy <b>": 9, "eager": 2, "none": 0}, "statements")
+    lines = repr(shown).splitlines()
+    assert [line.count("#") for line in lines] == [0, 40, 9, 0]
+    assert "lazy &lt;b&gt;" in shown.html and "width:240px" in shown.html
+    for wrong in ({}, {"a": -1}, {"a": 1.5}):
+        with pytest.raises(LessonError, match="whole numbers"):
+            bars(wrong, "statements")
+
+
+def test_counting_counts_statements_and_rows(engine):
+    with counting(engine) as count, Session(engine) as session:
+        for program in session.scalars(select(Program).order_by(Program.id)):
+            len(program.courses)
+        session.add_all([Program(name="A"), Program(name="B")])
+        session.flush()
+    assert (count.statements, count.rows) == (4, 5)
+    with Session(engine) as session:
+        session.scalars(select(Program)).all()
+    assert count.statements == 4
 
 
 def picture_of(shown) -> ElementTree.Element:
@@ -227,7 +294,9 @@ def test_diagram_marks_both_sides():
     shown = diagram(Base)
     assert "programs (the one side) --< courses (the many side)" in repr(shown)
     assert "by courses.program_id -> programs.id" in unescape(shown.html)
-    assert {"programs", "courses", "PK", "FK", "one", "many"} <= words_in(picture_of(shown))
+    assert {"programs", "courses", "PK", "FK", "one", "many"} <= words_in(
+        picture_of(shown)
+    )
 
 
 def test_diagram_is_the_same_every_time():
@@ -273,17 +342,26 @@ def test_diagram_knows_every_way_to_be_unique():
     )
     Table("extra", metadata, Column("id", ForeignKey("child.id"), primary_key=True))
     text = repr(diagram(metadata))
-    assert "at most one of child to one of parent, by child.(pa, pb) -> parent.(a, b)" in text
+    assert (
+        "at most one of child to one of parent, by child.(pa, pb) -> parent.(a, b)"
+        in text
+    )
     assert "at most one of extra" in text and "PK FK id" in text
 
 
 def test_diagram_of_tables_that_need_each_other_is_quiet(recwarn):
     metadata = MetaData()
     Table(
-        "a", metadata, Column("id", Integer, primary_key=True), Column("b_id", ForeignKey("b.id"))
+        "a",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("b_id", ForeignKey("b.id")),
     )
     Table(
-        "b", metadata, Column("id", Integer, primary_key=True), Column("a_id", ForeignKey("a.id"))
+        "b",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("a_id", ForeignKey("a.id")),
     )
     assert {"a", "b", "many"} <= words_in(picture_of(diagram(metadata)))
     assert not recwarn.list
@@ -306,7 +384,9 @@ def test_diagram_leads_a_long_key_around_the_table_between():
         Column("one_id", ForeignKey("one.id")),
     )
     paths = [
-        path.get("d") for path in picture_of(diagram(metadata)).iter() if path.tag.endswith("path")
+        path.get("d")
+        for path in picture_of(diagram(metadata)).iter()
+        if path.tag.endswith("path")
     ]
     assert any(path.count("V") == 2 for path in paths)
 
@@ -327,7 +407,9 @@ def test_a_table_without_a_key_is_compared_by_its_rows():
     metadata.create_all(engine)
     before = tables(engine, log)
     with engine.begin() as connection:
-        connection.execute(log.insert(), [{"word": "b", "size": None}, {"word": None, "size": 2}])
+        connection.execute(
+            log.insert(), [{"word": "b", "size": None}, {"word": None, "size": 2}]
+        )
         connection.execute(log.insert(), [{"word": "b", "size": None}])
     shown = repr(changes(before))
     assert "3 inserted" in shown and shown.count("+ inserted") == 3
@@ -336,7 +418,9 @@ def test_a_table_without_a_key_is_compared_by_its_rows():
 def test_values_that_cannot_be_sorted_are_compared():
     engine = create_engine("sqlite://")
     metadata = MetaData()
-    log = Table("log", metadata, Column("id", Integer, primary_key=True), Column("told", JSON))
+    log = Table(
+        "log", metadata, Column("id", Integer, primary_key=True), Column("told", JSON)
+    )
     metadata.create_all(engine)
     before = tables(engine, log)
     with engine.begin() as connection:

@@ -30,7 +30,9 @@ session = Session(engine)
 
 def outputs_of(*cells: str) -> list[list]:
     """Run cells in a kernel of their own; return the outputs of each."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(c) for c in cells]
+    )
     NotebookClient(notebook, timeout=60, allow_errors=True).execute()
     return [cell.outputs for cell in notebook.cells]
 
@@ -147,7 +149,9 @@ FAILURES = [
 def test_failures_in_a_kernel(database):
     results = outputs_of(SET_UP, *(cell for cell, *_ in FAILURES))
     assert results[0] == []
-    for (cell, name, first, where, todo), outputs in zip(FAILURES, results[1:], strict=True):
+    for (cell, name, first, where, todo), outputs in zip(
+        FAILURES, results[1:], strict=True
+    ):
         error = the_error(outputs)
         assert outputs == [error], "nothing but the error is shown"
         assert name is None or error.ename == name
@@ -165,14 +169,24 @@ def test_failures_in_a_kernel(database):
         assert todo in advice
         assert len(lines) <= 9
     lines = lines_of(the_error(results[3]))
-    assert lines[2] == "it happened: while a query sent pending changes first (autoflush)"
-    assert lines[4].startswith("the statement: INSERT INTO courses (code, title, credits,")
+    assert (
+        lines[2] == "it happened: while a query sent pending changes first (autoflush)"
+    )
+    assert lines[4].startswith(
+        "the statement: INSERT INTO courses (code, title, credits,"
+    )
     assert lines[5].startswith("its values: ") and "99" in lines[5]
 
 
 def test_tb_shows_everything_and_others_look_as_always(workspace):
     _, short, full, lesson, lesson_full, plain, again = outputs_of(
-        SET_UP, 'session.execute(text("selec"))', "%tb", 'connect("?")', "%tb", "1 / 0", "%tb"
+        SET_UP,
+        'session.execute(text("selec"))',
+        "%tb",
+        'connect("?")',
+        "%tb",
+        "1 / 0",
+        "%tb",
     )
     assert len(lines_of(the_error(short))) < 10
     assert len(lines_of(the_error(full))) > 30
@@ -180,12 +194,16 @@ def test_tb_shows_everything_and_others_look_as_always(workspace):
     assert len(lines_of(the_error(lesson))) == 1 < len(lines_of(the_error(lesson_full)))
     for outputs in (plain, again):
         assert the_error(outputs).ename == "ZeroDivisionError"
-        assert "1 / 0" in re.sub(r"\x1b\[[0-9;]*m", "", "".join(the_error(outputs).traceback))
+        assert "1 / 0" in re.sub(
+            r"\x1b\[[0-9;]*m", "", "".join(the_error(outputs).traceback)
+        )
 
 
 def test_a_failure_stops_the_notebook_as_ever(workspace):
     cells = [SET_UP, 'session.execute(text("selec"))', "1"]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(c) for c in cells]
+    )
     with pytest.raises(Exception, match="syntax error"):
         NotebookClient(notebook, timeout=60).execute()
     assert notebook.cells[2].outputs == []
@@ -205,7 +223,9 @@ def test_an_interrupted_cell_stops_at_once(database):
 
         def hook(message):
             if message["msg_type"] == "error":
-                found.update(message["content"], after=time.monotonic() - found.get("at", 0))
+                found.update(
+                    message["content"], after=time.monotonic() - found.get("at", 0)
+                )
             elif interrupt and message["msg_type"] == "stream":
                 time.sleep(0.5)
                 found["at"] = time.monotonic()
@@ -227,7 +247,9 @@ def test_an_interrupted_cell_stops_at_once(database):
         assert lines[1].startswith("your line 4: session.execute(text(")
         assert "run session.rollback() if a Session is open" in "".join(lines)
         assert len(lines) < 10
-        next_one = run("session.rollback()\nassert session.scalars(select(Program)).one()")
+        next_one = run(
+            "session.rollback()\nassert session.scalars(select(Program)).one()"
+        )
         assert next_one == {}, next_one
     finally:
         client.stop_channels()
@@ -247,7 +269,9 @@ def engine(database):
 def failure(engine, *statements) -> BaseException:
     with pytest.raises(exc.SQLAlchemyError) as caught, engine.connect() as connection:
         for statement in statements:
-            connection.execute(text(statement) if isinstance(statement, str) else statement)
+            connection.execute(
+                text(statement) if isinstance(statement, str) else statement
+            )
     return caught.value
 
 
@@ -263,15 +287,33 @@ TABLES = (
     ("statement", "plain"),
     [
         (insert(Course), "IntegrityError: ... a required value is missing (NOT NULL)"),
-        ("DELETE FROM p", "IntegrityError: ... a key would point at a row that is not there"),
-        ("INSERT INTO p VALUES (1, 2)", "IntegrityError: ... a value that must be unique is there"),
-        ("INSERT INTO p VALUES (2, 7)", "IntegrityError: ... a value breaks a rule of the table"),
+        (
+            "DELETE FROM p",
+            "IntegrityError: ... a key would point at a row that is not there",
+        ),
+        (
+            "INSERT INTO p VALUES (1, 2)",
+            "IntegrityError: ... a value that must be unique is there",
+        ),
+        (
+            "INSERT INTO p VALUES (2, 7)",
+            "IntegrityError: ... a value breaks a rule of the table",
+        ),
         ("SELECT * FROM nope", "DatabaseError: ... there is no table with this name"),
         ("DROP TABLE nope", "DatabaseError: ... there is no table with this name"),
         ("SELECT nope FROM p", "DatabaseError: ... there is no column with this name"),
-        ("INSERT INTO p (nope) VALUES (1)", "DatabaseError: ... there is no column with this name"),
-        ("SELECT id FROM p, c", "DatabaseError: ... two tables have a column with this name"),
-        ("CREATE TABLE p (id INTEGER)", "DatabaseError: ... a table or an index with this name is"),
+        (
+            "INSERT INTO p (nope) VALUES (1)",
+            "DatabaseError: ... there is no column with this name",
+        ),
+        (
+            "SELECT id FROM p, c",
+            "DatabaseError: ... two tables have a column with this name",
+        ),
+        (
+            "CREATE TABLE p (id INTEGER)",
+            "DatabaseError: ... a table or an index with this name is",
+        ),
         ("SELEC", "DatabaseError: ... this is no correct SQL (syntax)"),
         ("SELECT 'a", "DatabaseError: ... this is no correct SQL (syntax)"),
         ("SELECT nofunction(1)", "Error: the database refused this statement"),
@@ -290,21 +332,37 @@ def test_explain_says_the_same_on_both(engine, statement, plain):
 
 def test_explain_escapes_what_it_shows(engine):
     shown = explain(failure(engine, "SELECT '<b>' FROM \"<i>\""))
-    assert "<b>" not in shown.html and "<i>" not in shown.html and "&lt;i&gt;" in shown.html
+    assert (
+        "<b>" not in shown.html
+        and "<i>" not in shown.html
+        and "&lt;i&gt;" in shown.html
+    )
 
 
 def test_explain_on_postgresql_alone(postgresql):
     engine = connect("01")
     for statement, words in [
         ("INSERT INTO t VALUES ('abcd')", "a text is longer than its column allows"),
-        ("INSERT INTO t (n) VALUES (99999999999)", "a number is too big for its column"),
+        (
+            "INSERT INTO t (n) VALUES (99999999999)",
+            "a number is too big for its column",
+        ),
         ("INSERT INTO t (n) VALUES ('a')", "a value has the wrong type for its column"),
         ("CREATE TABLE u (x VARCHAR REFERENCES t(x))", "must point at a primary key"),
-        ("CREATE VIEW v AS SELECT 1 FROM t; DROP TABLE t", "something else still needs"),
+        (
+            "CREATE VIEW v AS SELECT 1 FROM t; DROP TABLE t",
+            "something else still needs",
+        ),
         ("SELECT pg_cancel_backend(pg_backend_pid())", "interrupted: the cell stopped"),
-        ("SELECT pg_terminate_backend(pg_backend_pid())", "the connection to the database was"),
+        (
+            "SELECT pg_terminate_backend(pg_backend_pid())",
+            "the connection to the database was",
+        ),
         ("SET TRANSACTION READ ONLY; DROP TABLE t", "the database is read-only"),
-        ("SET ROLE pg_monitor; CREATE TABLE public.t (x int)", "you may not do this here"),
+        (
+            "SET ROLE pg_monitor; CREATE TABLE public.t (x int)",
+            "you may not do this here",
+        ),
     ]:
         error = failure(engine, "CREATE TABLE t (x VARCHAR(3), n INTEGER)", statement)
         assert words in repr(explain(error)), error
@@ -327,7 +385,10 @@ def test_a_lock_has_one_sentence(database):
     with Session(engine) as first, engine.connect() as second:
         first.add(Program(id=1, name="Physics"))
         first.flush()
-        shorter = {"sqlite": "PRAGMA busy_timeout = 100", "postgresql": "SET lock_timeout = 100"}
+        shorter = {
+            "sqlite": "PRAGMA busy_timeout = 100",
+            "postgresql": "SET lock_timeout = 100",
+        }
         second.execute(text(shorter[database]))
         with pytest.raises(exc.OperationalError) as caught:
             second.execute(insert(Program).values(id=1, name="Physics"))
@@ -360,7 +421,10 @@ def test_long_statements_values_and_addresses_are_cut(workspace):
     with engine.connect() as connection, pytest.raises(exc.IntegrityError) as caught:
         connection.execute(insert(Program), [*rows, rows[0]])
     details = dict(module._details(caught.value))
-    assert details["its values"].endswith("and 7 more") and len(details["its values"]) < 401
+    assert (
+        details["its values"].endswith("and 7 more")
+        and len(details["its values"]) < 401
+    )
     with engine.connect() as connection, pytest.raises(exc.ProgrammingError) as caught:
         connection.execute(select(Program).where(Program.name == object()).limit(9))
     assert "0x" not in explain(caught.value).html
@@ -379,21 +443,41 @@ def test_explain_takes_any_exception():
     assert repr(explain(LessonError("Do this."))) == "LessonError: Do this."
     assert repr(explain(ValueError("one\ntwo"))) == "ValueError: one"
     assert repr(explain(ValueError())) == "ValueError: "
-    assert repr(explain(KeyboardInterrupt())).startswith("KeyboardInterrupt: interrupted")
+    assert repr(explain(KeyboardInterrupt())).startswith(
+        "KeyboardInterrupt: interrupted"
+    )
 
 
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ("FATAL:  sorry, too many clients already", "The server has no free connection"),
+        (
+            "FATAL:  sorry, too many clients already",
+            "The server has no free connection",
+        ),
         ("FATAL:  remaining connection slots are reserved for x", "no free connection"),
-        ('no pg_hba.conf entry for host "1.2.3.4", user "a", database "d", no encryption', "ssl"),
-        ('no pg_hba.conf entry for host "1.2.3.4", user "a", database "d", SSL on', "ada into the"),
+        (
+            'no pg_hba.conf entry for host "1.2.3.4", user "a", database "d", no encryption',
+            "ssl",
+        ),
+        (
+            'no pg_hba.conf entry for host "1.2.3.4", user "a", database "d", SSL on',
+            "ada into the",
+        ),
         ("FATAL:  the database system is starting up", "just starting or stopping"),
         ("SSL error: certificate verify failed", "certificate cannot be checked"),
-        ('root certificate file "/home/a/root.crt" does not exist', "certificate cannot be"),
-        ("could not connect: Network is unreachable", "No PostgreSQL server answers at h:1"),
-        ("FATAL: Passwort-Authentifizierung fehlgeschlagen", "No connection to PostgreSQL at h:1"),
+        (
+            'root certificate file "/home/a/root.crt" does not exist',
+            "certificate cannot be",
+        ),
+        (
+            "could not connect: Network is unreachable",
+            "No PostgreSQL server answers at h:1",
+        ),
+        (
+            "FATAL: Passwort-Authentifizierung fehlgeschlagen",
+            "No connection to PostgreSQL at h:1",
+        ),
     ],
 )
 def test_connections_that_fail_in_ways_hard_to_provoke(said, words):

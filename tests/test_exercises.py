@@ -16,12 +16,16 @@ CELLS = exercise_cells()
 
 def registered() -> dict[str, Exercise]:
     names = {path.stem for path in Path(exercises.__path__[0]).glob("lesson_*.py")}
-    modules = [import_module(f"lesson_support.exercises.{name}") for name in sorted(names)]
+    modules = [
+        import_module(f"lesson_support.exercises.{name}") for name in sorted(names)
+    ]
     return {item.id: item for module in modules for item in module.EXERCISES}
 
 
 EXERCISES = registered()
-WRONG = [(id, number) for id, item in EXERCISES.items() for number in range(len(item.wrong))]
+WRONG = [
+    (id, number) for id, item in EXERCISES.items() for number in range(len(item.wrong))
+]
 
 
 def reply_to(id: str, code: str) -> str:
@@ -39,7 +43,9 @@ def test_notebooks_and_registry_hold_the_same_exercises():
     assert set(CELLS) == set(EXERCISES)
     for path in LESSONS:
         own = [id for id in EXERCISES if id.startswith(path.name[:2] + "-")]
-        assert len(own) >= 3 or path.name.startswith("00"), f"{path.name} has {len(own)} exercises"
+        assert len(own) >= 3 or path.name.startswith("00"), (
+            f"{path.name} has {len(own)} exercises"
+        )
 
 
 @pytest.mark.parametrize("id", EXERCISES)
@@ -66,7 +72,9 @@ def test_wrong_answer_gets_its_own_reply(id, number, database):
     assert reply.startswith(f"✗ {id}: not yet, because")
     assert wrong.says in reply
     others = [other.says for other in EXERCISES[id].wrong if other is not wrong]
-    assert not [words for words in others if words in reply], "two wrong answers share a reply"
+    assert not [words for words in others if words in reply], (
+        "two wrong answers share a reply"
+    )
 
 
 @pytest.fixture
@@ -76,7 +84,12 @@ def sample() -> Exercise:
             raise NotYet(f"`1 + 1` is not {answer}")
 
     return Exercise(
-        "01-sum", judge, ("Count.", "Two."), "answer = 2", "It is.", (Wrong("answer = 3", "3"),)
+        "01-sum",
+        judge,
+        ("Count.", "Two."),
+        "answer = 2",
+        "It is.",
+        (Wrong("answer = 3", "3"),),
     )
 
 

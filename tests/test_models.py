@@ -115,7 +115,9 @@ def test_mixins_make_variants_with_the_same_columns():
 
     assert Base.metadata.tables.keys() == university.Base.metadata.tables.keys()
     for name, table in Base.metadata.tables.items():
-        assert table.columns.keys() == university.Base.metadata.tables[name].columns.keys()
+        assert (
+            table.columns.keys() == university.Base.metadata.tables[name].columns.keys()
+        )
     assert Base.metadata.tables["courses"].c.program_id.nullable
     assert not university.Course.__table__.c.program_id.nullable
     assert repr(Program(name="Physics")) == "Program('Physics')"
@@ -126,7 +128,9 @@ def test_rows_go_in_and_come_out():
     blog.Base.metadata.create_all(engine)
     with Session(engine) as session:
         session.add(
-            blog.User(name="ada", posts=[blog.Post(title="Hi", published=date(2024, 1, 8))])
+            blog.User(
+                name="ada", posts=[blog.Post(title="Hi", published=date(2024, 1, 8))]
+            )
         )
         session.commit()
         assert session.get(blog.Post, 1).user.name == "ada"

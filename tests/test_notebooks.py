@@ -16,10 +16,16 @@ from notebooks import FOLDER, LESSONS, ROOT, cells, code_cells
 TEMPLATE = FOLDER / "_template.ipynb"
 ALL = [*LESSONS, TEMPLATE]
 SECRETS = {
-    "a URL with a password": re.compile(r"[a-z+]+://[^\s:/@*]+:(?!\*\*\*)[^\s:/@*{}]+@"),
-    "a machine path": re.compile(r"(?<![\w/.:])(/home/|/root/|/Users/|/tmp/|[A-Z]:\\+Users)"),
+    "a URL with a password": re.compile(
+        r"[a-z+]+://[^\s:/@*]+:(?!\*\*\*)[^\s:/@*{}]+@"
+    ),
+    "a machine path": re.compile(
+        r"(?<![\w/.:])(/home/|/root/|/Users/|/tmp/|[A-Z]:\\+Users)"
+    ),
     "an address in memory": re.compile(r"\bat 0x[0-9a-f]{6,}"),
-    "a time of SQLAlchemy's echo": re.compile(r"\[(?:generated in|cached since|no key) [\d.]+s"),
+    "a time of SQLAlchemy's echo": re.compile(
+        r"\[(?:generated in|cached since|no key) [\d.]+s"
+    ),
 }
 
 
@@ -28,7 +34,9 @@ def quantile(values: list[int], part: float) -> float:
     values = sorted(values)
     place = (len(values) - 1) * part
     low = int(place)
-    return values[low] + (values[min(low + 1, len(values) - 1)] - values[low]) * (place - low)
+    return values[low] + (values[min(low + 1, len(values) - 1)] - values[low]) * (
+        place - low
+    )
 
 
 def lines(cell: dict) -> list[str]:
@@ -38,7 +46,9 @@ def lines(cell: dict) -> list[str]:
 def words(cell: dict) -> int:
     """The words of a text cell that a learner reads: no tables, no targets of links."""
     text = re.sub(r"\]\([^)]*\)", "]", cell["source"])
-    return sum(len(line.split()) for line in text.split("\n") if not line.startswith("|"))
+    return sum(
+        len(line.split()) for line in text.split("\n") if not line.startswith("|")
+    )
 
 
 def faults(path: Path) -> list[str]:
@@ -53,20 +63,25 @@ def faults(path: Path) -> list[str]:
     sizes = [len(lines(cell)) for cell in code]
     ids = [cell["id"] for cell in all_cells]
     outputs = [(cell, output) for cell in code for output in cell["outputs"]]
-    after_text = sum(kinds[i - 1] == "t" for i, kind in enumerate(kinds) if kind == "c" and i)
+    after_text = sum(
+        kinds[i - 1] == "t" for i, kind in enumerate(kinds) if kind == "c" and i
+    )
     alts = re.findall(r"!\[([^]]*)\]", said)
     source = "\n".join(cell["source"] for cell in code)
     checks = {
         "has 25 to 50 cells": path == TEMPLATE or 25 <= len(all_cells) <= 50,
         "has no empty cell": all(cell["source"].strip() for cell in all_cells),
-        "opens with its one title": kinds[0] == "t" and heads[0] == 1 and heads.count(1) == 1,
+        "opens with its one title": kinds[0] == "t"
+        and heads[0] == 1
+        and heads.count(1) == 1,
         "skips no level of headings": all(
             b - a <= 1 for a, b in zip(heads, heads[1:], strict=False)
         ),
         "says what you will be able to do": "## What you will be able to do" in said,
         "says what comes before it": "**Before you start:**" in said,
         "says how long it takes": bool(re.search(r"\*\*Time:\*\* \d+ minutes", said)),
-        "has an error and its cure": path == TEMPLATE or "## When it goes wrong" in said,
+        "has an error and its cure": path == TEMPLATE
+        or "## When it goes wrong" in said,
         "has a recap": "## Recap" in said,
         "has a table of words": "| word | meaning |" in said,
         "has exercises": "## Exercises" in said,
@@ -76,16 +91,25 @@ def faults(path: Path) -> list[str]:
         "has code cells of at most 25 lines": max(sizes) <= 25,
         "has 9 of 10 code cells of at most 12 lines": quantile(sizes, 0.9) <= 12,
         "has a median of at most 4 to 8 lines": quantile(sizes, 0.5) <= 8,
-        "has 9 of 10 text cells of at most 130 words": quantile([words(c) for c in text], 0.9)
+        "has 9 of 10 text cells of at most 130 words": quantile(
+            [words(c) for c in text], 0.9
+        )
         <= 130,
         "has lines of at most 88 columns": max(map(len, source.split("\n"))) <= 88,
-        "has no star import": not re.search(r"^from .* import \*", source, re.MULTILINE),
-        "installs nothing and runs no shell": not re.search(r"^\s*[!%]", source, re.MULTILINE),
+        "has no star import": not re.search(
+            r"^from .* import \*", source, re.MULTILINE
+        ),
+        "installs nothing and runs no shell": not re.search(
+            r"^\s*[!%]", source, re.MULTILINE
+        ),
         "was executed in order": counts == list(range(1, len(code) + 1)),
         "ends its set-up with the database's name": "Set-up is complete."
         in json.dumps(code[0]["outputs"]),
-        "has an output in most code cells": len({c["id"] for c, _ in outputs}) >= 0.5 * len(code),
-        "writes nothing to stderr": not [o for _, o in outputs if o.get("name") == "stderr"],
+        "has an output in most code cells": len({c["id"] for c, _ in outputs})
+        >= 0.5 * len(code),
+        "writes nothing to stderr": not [
+            o for _, o in outputs if o.get("name") == "stderr"
+        ],
         "tags its wanted errors": all(
             "raises-exception" in cell["metadata"].get("tags", [])
             for cell, output in outputs
@@ -144,13 +168,20 @@ def test_a_bad_notebook_breaks_the_style(tmp_path):
             code | {"id": "a1b2", "source": "from os import *", "outputs": [stderr]},
             code | {"id": "a1b2", "source": "x = 1\n" * 30},
             code | {"id": "UPPER", "source": "!pip install x"},
-            {"cell_type": "markdown", "id": "m1m", "metadata": {}, "source": "### Deep ![](x.png)"},
+            {
+                "cell_type": "markdown",
+                "id": "m1m",
+                "metadata": {},
+                "source": "### Deep ![](x.png)",
+            },
         ],
         "metadata": {},
         "nbformat": 4,
         "nbformat_minor": 4,
     }
-    bad.write_text(json.dumps(book).replace("!pip install x", "import os\\nos.x"), encoding="utf-8")
+    bad.write_text(
+        json.dumps(book).replace("!pip install x", "import os\\nos.x"), encoding="utf-8"
+    )
     found = faults(bad)
     for rule in (
         "opens with its one title",
@@ -170,7 +201,9 @@ def test_a_bad_notebook_breaks_the_style(tmp_path):
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_links_lead_somewhere(path):
-    said = "\n".join(cell["source"] for cell in cells(path) if cell["cell_type"] == "markdown")
+    said = "\n".join(
+        cell["source"] for cell in cells(path) if cell["cell_type"] == "markdown"
+    )
     for target in re.findall(r"\]\(([^)\s]+)\)", said):
         if target.startswith("https://"):
             continue
@@ -181,7 +214,9 @@ def test_links_lead_somewhere(path):
 
 
 def test_lessons_are_numbered_without_a_gap():
-    assert [path.name[:2] for path in LESSONS] == [f"{n:02}" for n in range(len(LESSONS))]
+    assert [path.name[:2] for path in LESSONS] == [
+        f"{n:02}" for n in range(len(LESSONS))
+    ]
     assert all(re.fullmatch(r"\d\d-[a-z0-9-]+\.ipynb", path.name) for path in LESSONS)
 
 
@@ -195,7 +230,9 @@ def tracked() -> list[Path]:
     )
     if listed.returncode:
         pytest.skip("not a git checkout")
-    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+    return [
+        ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()
+    ]
 
 
 def secrets_in(text: str, kinds: tuple[str, ...] = tuple(SECRETS)) -> list[str]:

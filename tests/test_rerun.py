@@ -7,8 +7,9 @@ import re
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from notebooks import CALL, FOLDER, LESSONS
 from test_exercises import EXERCISES
+
+from notebooks import CALL, FOLDER, LESSONS
 
 NAME = re.compile(r"(?<=Database: )(SQLite|PostgreSQL)")
 
@@ -30,7 +31,8 @@ def complaints(cell) -> list[str]:
     return [
         f"{cell.id}: {output.get('evalue') or output.get('text')}"
         for output in cell.outputs
-        if output.get("name") == "stderr" or (output.output_type == "error" and not wanted)
+        if output.get("name") == "stderr"
+        or (output.output_type == "error" and not wanted)
     ]
 
 
@@ -58,7 +60,9 @@ def test_a_lesson_survives_being_run_again(path, database):
 
         for cell, before in zip(code, stored, strict=True):
             client.execute_cell(cell, 0)
-            assert said(cell) == before, f"{cell.id} says something else in the second run"
+            assert said(cell) == before, (
+                f"{cell.id} says something else in the second run"
+            )
 
         for cell in code:
             if call := CALL.search(cell.source):

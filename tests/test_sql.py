@@ -51,7 +51,11 @@ def test_a_flush_is_told_in_order_with_its_line(run):
         "    session.commit()"
     )
     lines = plain.splitlines()
-    assert lines[:3] == ["SQL of this cell: 2 statements", "line 5: session.commit()", "  BEGIN"]
+    assert lines[:3] == [
+        "SQL of this cell: 2 statements",
+        "line 5: session.commit()",
+        "  BEGIN",
+    ]
     assert lines[3:6] == [
         "  INSERT INTO programs (name) VALUES (:name)",
         "      name='Arts & ''Crafts'''",
@@ -105,7 +109,9 @@ COURSES = rows_in("courses.csv")
 
 
 def test_the_rich_form_is_the_real_sql(run, database):
-    [(_, html)] = run("with engine.begin() as c:\n    c.execute(insert(Program), {'name': 'A'})")
+    [(_, html)] = run(
+        "with engine.begin() as c:\n    c.execute(insert(Program), {'name': 'A'})"
+    )
     placeholder = {"sqlite": "(?)", "postgresql": "(%(name)s"}[database]
     assert placeholder in html
     assert {"sqlite": "SQL sent to SQLite", "postgresql": "SQL sent to PostgreSQL"}[
@@ -139,7 +145,8 @@ def test_a_refused_statement_says_so(run):
         "    session.commit()"
     )
     assert (
-        "-> IntegrityError: the database refused: a required value is missing (NOT NULL)" in plain
+        "-> IntegrityError: the database refused: a required value is missing (NOT NULL)"
+        in plain
     )
     assert plain.endswith("ROLLBACK")
     assert "IntegrityError" in html
@@ -168,12 +175,17 @@ def test_savepoints_are_marks_and_not_statements(run):
 
 def test_questions_to_the_catalogue_are_one_line(run):
     [(plain, html)] = run("Base.metadata.create_all(engine)")
-    assert plain == "SQL of this cell: 0 statements\nBEGIN\n(asks the database what exists)\nCOMMIT"
+    assert (
+        plain
+        == "SQL of this cell: 0 statements\nBEGIN\n(asks the database what exists)\nCOMMIT"
+    )
     assert "<details" in html
 
 
 def test_ddl_is_shown_without_a_dialect(run):
-    [(plain, _)] = run("Base.metadata.drop_all(engine)\nBase.metadata.create_all(engine)")
+    [(plain, _)] = run(
+        "Base.metadata.drop_all(engine)\nBase.metadata.create_all(engine)"
+    )
     assert "  CREATE TABLE programs (\n" in plain
     assert "id INTEGER NOT NULL" in plain and "SERIAL" not in plain
     assert plain.index("DROP TABLE courses") < plain.index("DROP TABLE programs")
@@ -199,7 +211,9 @@ def test_lines_are_counted_from_the_top_of_the_cell(run):
 
 
 def test_a_helper_of_the_learner_is_told_at_the_line_that_calls_it(run):
-    run("def look():\n    with engine.connect() as c:\n        c.execute(text('select 1'))")
+    run(
+        "def look():\n    with engine.connect() as c:\n        c.execute(text('select 1'))"
+    )
     [(plain, _)] = run("x = 1\nlook()")
     assert "line 2: look()" in plain
 
@@ -296,7 +310,9 @@ def test_a_long_list_is_cut(run):
 
 
 def test_a_cell_magic_counts_its_lines_from_the_top(run):
-    shown = run("%%time\nx = 1\nwith engine.connect() as c: c.execute(text('select 1'))")
+    shown = run(
+        "%%time\nx = 1\nwith engine.connect() as c: c.execute(text('select 1'))"
+    )
     assert "line 3: with engine.connect()" in shown[-1][0]
 
 

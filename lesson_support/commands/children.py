@@ -16,7 +16,11 @@ SECONDS_AFTER_CTRL_C = 5
 @contextlib.contextmanager
 def tidy_end() -> Iterator[None]:
     """Inside it, SIGTERM and SIGHUP leave by SystemExit, so that servers are stopped."""
-    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    names = (
+        ("SIGTERM", "SIGHUP")
+        if threading.current_thread() is threading.main_thread()
+        else ()
+    )
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
 
     def leave(number: int, frame: object) -> None:
@@ -49,7 +53,9 @@ def run(command: list[str], **options) -> int:
     Ctrl-C reaches the child by the terminal too, so that it is first waited for here; a child that
     does not end by itself is asked to.
     """
-    child = subprocess.Popen(command, preexec_fn=dies_with_owner(signal.SIGTERM), **options)
+    child = subprocess.Popen(
+        command, preexec_fn=dies_with_owner(signal.SIGTERM), **options
+    )
     try:
         return child.wait()
     except KeyboardInterrupt:
@@ -78,7 +84,9 @@ def alive(pid: int, word: str) -> bool:
         if os.path.isdir("/proc/self"):
             return False
     with contextlib.suppress(OSError):
-        found = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True)
+        found = subprocess.run(
+            ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True
+        )
         return os.fsencode(word) in found.stdout
     return False
 

@@ -50,7 +50,7 @@ def database() -> tuple[str, str, str]:
     try:
         return "ok", database.check_server(), ""
     except LessonError as error:
-        return "WRONG", str(error), "see the sentence above"
+        return "WRONG", str(error), ""
 
 
 def local_postgres() -> tuple[str, str, str]:
@@ -59,7 +59,7 @@ def local_postgres() -> tuple[str, str, str]:
         postgres.account()
         installed, wheel = postgres.find_installed(), postgres.find_wheel()
     except CommandError as error:
-        return "WRONG", str(error), "see the sentence above"
+        return "WRONG", str(error), ""
     if installed:
         return "ok", f"PostgreSQL {installed.version}, installed on this machine", ""
     if wheel:
@@ -74,20 +74,28 @@ def main(args: list[str]) -> int:
         description="Says what is installed, which database answers, and what to do.",
     ).parse_args(args)
     checks = {
-        "Python": lambda: ("ok", f"{platform.python_version()} on {platform.system()}", ""),
+        "Python": lambda: (
+            "ok",
+            f"{platform.python_version()} on {platform.system()}",
+            "",
+        ),
         "packages": packages,
         "workspace": workspace,
         "database": database,
         "local PostgreSQL": local_postgres,
     }
-    cures = []
+    cures, code = [], 0
     for name, check in checks.items():
         state, text, cure = check()
         print(f"{state:<6} {name + ':':<18} {text}")
+        code = 1 if state == "WRONG" else code
         if cure:
             cures.append(f"{name}: {cure}")
-    if not cures:
-        print("Everything is in order.")
-        return 0
-    print("\nWhat to do", *cures, sep="\n  ")
-    return 1
+    if cures:
+        print("\nWhat to do", *cures, sep="\n  ")
+    print(
+        "\nThe lines marked WRONG say what to mend."
+        if code
+        else "Everything is in order."
+    )
+    return code

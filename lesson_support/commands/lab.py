@@ -25,12 +25,20 @@ def parser() -> argparse.ArgumentParser:
         epilog="Words after -- go to JupyterLab as they are."
         f" Where {DATABASE} is set, the lessons use that PostgreSQL server.",
     )
-    made.add_argument("notebook", nargs="?", metavar="NOTEBOOK", help="a file or a number: 03")
     made.add_argument(
-        "--postgres", action="store_true", help="teach on a real PostgreSQL, run for this command"
+        "notebook", nargs="?", metavar="NOTEBOOK", help="a file or a number: 03"
     )
-    made.add_argument("--port", type=int, help=f"the port; {USUAL_PORT} or the next free one")
-    made.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    made.add_argument(
+        "--postgres",
+        action="store_true",
+        help="teach on a real PostgreSQL, run for this command",
+    )
+    made.add_argument(
+        "--port", type=int, help=f"the port; {USUAL_PORT} or the next free one"
+    )
+    made.add_argument(
+        "--no-browser", action="store_true", help="print the address, open nothing"
+    )
     return made
 
 
@@ -123,7 +131,9 @@ def main(args: list[str]) -> int:
         else:
             used = "SQLite, a file for each lesson in the folder workspace"
         print(f"The lessons use {used}.")
-        print(f"JupyterLab opens at http://localhost:{port}/lab. To stop it, press Ctrl-C here.")
+        print(
+            f"JupyterLab opens at http://localhost:{port}/lab. To stop it, press Ctrl-C here."
+        )
         command = jupyter(notebook, port, not options.no_browser, args[cut + 1 :])
         code = children.run(command, env=environment, cwd=PROJECT)
     return 0 if code in (130, -signal.SIGINT) else code

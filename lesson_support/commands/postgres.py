@@ -108,11 +108,16 @@ def reachable(path: Path, who: Account | None) -> bool:
 def examine(folder: Path) -> Programs | None:
     """The programs in a folder, or None where they are missing, broken or too old."""
     programs = Programs(folder, "0")
-    if not all(os.path.exists(programs[name]) for name in ("postgres", "initdb", "pg_ctl")):
+    if not all(
+        os.path.exists(programs[name]) for name in ("postgres", "initdb", "pg_ctl")
+    ):
         return None
     try:
         said = subprocess.run(
-            [programs["postgres"], "--version"], capture_output=True, text=True, timeout=30
+            [programs["postgres"], "--version"],
+            capture_output=True,
+            text=True,
+            timeout=30,
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -124,7 +129,11 @@ def examine(folder: Path) -> Programs | None:
 
 def newest_first(folders: list[Path]) -> list[Path]:
     """Folders ordered by the numbers in their names, the highest first."""
-    return sorted(folders, key=lambda p: [int(n) for n in re.findall(r"\d+", str(p))], reverse=True)
+    return sorted(
+        folders,
+        key=lambda p: [int(n) for n in re.findall(r"\d+", str(p))],
+        reverse=True,
+    )
 
 
 def find_installed() -> Programs | None:
@@ -190,8 +199,12 @@ def programs_for(home: Path, who: Account | None) -> Programs:
     package = programs.folder.parent.parent
     copy = home / "programs"
     for folder in (programs.folder.parent, *package.parent.glob("*.libs")):
-        shutil.copytree(folder, copy / folder.relative_to(package.parent), symlinks=True)
-    return Programs(copy / programs.folder.relative_to(package.parent), programs.version)
+        shutil.copytree(
+            folder, copy / folder.relative_to(package.parent), symlinks=True
+        )
+    return Programs(
+        copy / programs.folder.relative_to(package.parent), programs.version
+    )
 
 
 def fetch() -> None:
@@ -235,13 +248,19 @@ def temporary_parent(who: Account | None) -> Path:
 
 def end_orphans(parent: Path, who: Account | None) -> None:
     """Ends the servers that a killed command left in temporary folders, and removes these."""
-    mine = {os.geteuid(), who.uid if who else os.geteuid()} if hasattr(os, "geteuid") else None
+    mine = (
+        {os.geteuid(), who.uid if who else os.geteuid()}
+        if hasattr(os, "geteuid")
+        else None
+    )
     for home in parent.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
             about = home.lstat()
             if not stat.S_ISDIR(about.st_mode) or (mine and about.st_uid not in mine):
                 continue
-            if time.time() - about.st_mtime < 2:  # another command may just be making it
+            if (
+                time.time() - about.st_mtime < 2
+            ):  # another command may just be making it
                 continue
             lock = hold(home / "lock")
             if lock:
@@ -260,10 +279,15 @@ def end_orphan(data: Path) -> None:
         programs = find_installed() or find_wheel()
         if programs:
             subprocess.run(
-                [programs["pg_ctl"], "stop", "-D", str(data), "-m", "fast"], capture_output=True
+                [programs["pg_ctl"], "stop", "-D", str(data), "-m", "fast"],
+                capture_output=True,
             )
         return
-    for number, patience in ((signal.SIGINT, 10), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
+    for number, patience in (
+        (signal.SIGINT, 10),
+        (signal.SIGQUIT, 5),
+        (signal.SIGKILL, 5),
+    ):
         if not children.alive(pid, str(data)):
             break
         with contextlib.suppress(ProcessLookupError):
@@ -311,18 +335,30 @@ def make_cluster(programs: Programs, home: Path, who: Account | None) -> str:
         return password.read_text()
     if data.exists():
         data.rename(home / f"data-{version}-{time.time_ns()}")
-        setup.say("The kept rows are of another PostgreSQL; they were set aside in .lessons.")
+        setup.say(
+            "The kept rows are of another PostgreSQL; they were set aside in .lessons."
+        )
     draft = home / "data.new"
     shutil.rmtree(draft, ignore_errors=True)
     secret = secrets.token_urlsafe(18)
     password.unlink(missing_ok=True)
-    with open(os.open(password, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with open(
+        os.open(password, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
+    ) as file:
         file.write(secret)
     if who:
         os.chown(password, who.uid, who.gid)
     options = ["--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", "--no-sync"]
     made = subprocess.run(
-        [programs["initdb"], "-D", str(draft), "-U", USER, f"--pwfile={password}", *options],
+        [
+            programs["initdb"],
+            "-D",
+            str(draft),
+            "-U",
+            USER,
+            f"--pwfile={password}",
+            *options,
+        ],
         cwd=home,
         env=clean_environment(),
         capture_output=True,
@@ -338,15 +374,23 @@ def make_cluster(programs: Programs, home: Path, who: Account | None) -> str:
 
 def clean_environment() -> dict[str, str]:
     """The environment without a learner's own PG... settings, speaking English."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith("PG")
+    }
     return {**kept, "LC_ALL": "C"}
 
 
 def cannot_start(log: str) -> str:
     """The sentence for a server that does not start, with the line that tells why."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    telling = [line for line in lines if re.search(r"FATAL|PANIC|error:", line)] or lines
-    why = re.sub(r"^.*?(FATAL|PANIC|error): +", "", telling[-1]) if telling else "it gave no reason"
+    telling = [
+        line for line in lines if re.search(r"FATAL|PANIC|error:", line)
+    ] or lines
+    why = (
+        re.sub(r"^.*?(FATAL|PANIC|error): +", "", telling[-1])
+        if telling
+        else "it gave no reason"
+    )
     if re.search(setup.NO_SPACE, log):
         why = "no space is left on the disk"
     return f"the local PostgreSQL cannot start: {why}; without --postgres the lessons use SQLite"
@@ -376,7 +420,9 @@ def running(
             "jit": "off",
             **settings,
         }
-        arguments = [word for item in everything.items() for word in ("-c", "=".join(item))]
+        arguments = [
+            word for item in everything.items() for word in ("-c", "=".join(item))
+        ]
         start = start_by_pg_ctl if setup.WINDOWS else start_directly
         with open(log, "wb") as file:
             stop = start(programs, data, arguments, file, who)
@@ -406,7 +452,11 @@ def start_directly(programs, data, arguments, log, who):
     )
 
     def stop() -> None:
-        for number, patience in ((signal.SIGINT, 20), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
+        for number, patience in (
+            (signal.SIGINT, 20),
+            (signal.SIGQUIT, 5),
+            (signal.SIGKILL, 5),
+        ):
             server.send_signal(number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 server.wait(patience)
@@ -430,7 +480,12 @@ def start_by_pg_ctl(programs, data, arguments, log, who):
     """As start_directly, for Windows, where pg_ctl drops an administrator's rights."""
     control = [programs["pg_ctl"], "-D", str(data), "-w", "-t", str(SECONDS_TO_START)]
     options = subprocess.list2cmdline(arguments)
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "env": clean_environment()}
+    quiet = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": log,
+        "stderr": log,
+        "env": clean_environment(),
+    }
     if subprocess.call([*control, "-o", options, "start"], **quiet):
         return None
     return lambda: subprocess.run([*control, "-m", "fast", "stop"], capture_output=True)

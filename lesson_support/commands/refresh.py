@@ -11,13 +11,19 @@ from pathlib import Path
 from lesson_support.commands import PROJECT, CommandError, children, setup
 
 NOTEBOOKS = PROJECT / "notebooks"
-KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+KERNEL = {
+    "display_name": "Python 3 (ipykernel)",
+    "language": "python",
+    "name": "python3",
+}
 KEPT_CELL_METADATA = {"tags", "jupyter", "editable", "deletable", "slideshow"}
 SECONDS_A_CELL = 60
 AT_A_TIME = 2
 
 TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-PACKAGE_PATH = re.compile(r"(?:~|[A-Za-z]:)?[/\\](?:[^\s:'\"]*[/\\])?site-packages[/\\]")
+PACKAGE_PATH = re.compile(
+    r"(?:~|[A-Za-z]:)?[/\\](?:[^\s:'\"]*[/\\])?site-packages[/\\]"
+)
 PROJECT_PATH = re.compile(re.escape(f"{PROJECT}{os.sep}"))
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}")
 
@@ -41,7 +47,11 @@ def normalise(notebook):
     count = 0
     for index, cell in enumerate(notebook.cells):
         cell.setdefault("id", f"cell-{index}")
-        kept = {key: cell.metadata[key] for key in cell.metadata if key in KEPT_CELL_METADATA}
+        kept = {
+            key: cell.metadata[key]
+            for key in cell.metadata
+            if key in KEPT_CELL_METADATA
+        }
         cell.metadata = nbformat.from_dict(kept)
         if cell.cell_type != "code":
             continue
@@ -60,13 +70,19 @@ def tidy_outputs(cell) -> list:
         if output.output_type == "execute_result":
             output.execution_count = cell.execution_count
         if "data" in output:
-            if "text/vnd.mermaid" in output.data:  # JupyterLab adds a drawing when it saves
+            if (
+                "text/vnd.mermaid" in output.data
+            ):  # JupyterLab adds a drawing when it saves
                 output.data.pop("image/svg+xml", None)
             output.metadata = nbformat.from_dict({})
         if output.output_type == "error":
             output.traceback = [tidy_traceback(line) for line in output.traceback]
         last = kept[-1] if kept else None
-        if last and output.output_type == last.output_type == "stream" and output.name == last.name:
+        if (
+            last
+            and output.output_type == last.output_type == "stream"
+            and output.name == last.name
+        ):
             last.text += output.text
         else:
             kept.append(output)
@@ -99,7 +115,9 @@ def read(path: Path):
         for index, cell in enumerate(raw["cells"]):
             cell.setdefault("id", f"cell-{index}")
         raw["nbformat_minor"] = max(raw["nbformat_minor"], 5)
-        notebook = nbformat.reads(json.dumps(raw), as_version=4)  # joins lines that are stored apart
+        notebook = nbformat.reads(
+            json.dumps(raw), as_version=4
+        )  # joins lines that are stored apart
         nbformat.validate(notebook)
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror}") from error
@@ -111,7 +129,11 @@ def read(path: Path):
 async def execute(notebook, folder: Path) -> None:
     """Runs all cells in place. Raises Stopped with the cell and the error of an unexpected one."""
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import (
+        CellExecutionError,
+        CellTimeoutError,
+        DeadKernelError,
+    )
 
     client = NotebookClient(
         notebook,
@@ -121,7 +143,9 @@ async def execute(notebook, folder: Path) -> None:
         resources={"metadata": {"path": str(folder)}},
     )
     running = {}
-    client.on_cell_execute = lambda cell, cell_index: running.update(cell=cell, number=cell_index)
+    client.on_cell_execute = lambda cell, cell_index: running.update(
+        cell=cell, number=cell_index
+    )
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -135,7 +159,11 @@ async def execute(notebook, folder: Path) -> None:
         reason = "its kernel died"
     else:
         return
-    where = f"cell {running['number'] + 1} ({running['cell'].id})" if running else "the kernel"
+    where = (
+        f"cell {running['number'] + 1} ({running['cell'].id})"
+        if running
+        else "the kernel"
+    )
     raise Stopped(f"{where} failed: {reason.strip().splitlines()[0]}")
 
 
@@ -171,7 +199,9 @@ async def refresh(paths: list[Path], run: bool) -> list[str]:
 def check_reference() -> None:
     """Raises CommandError where outputs would come from another database or SQLAlchemy."""
     if os.environ.get("LESSONS_DATABASE_URL"):
-        raise CommandError("outputs are stored from SQLite; unset LESSONS_DATABASE_URL first")
+        raise CommandError(
+            "outputs are stored from SQLite; unset LESSONS_DATABASE_URL first"
+        )
     wanted = setup.pins(setup.REQUIREMENTS.read_text(encoding="utf-8"))["sqlalchemy"]
     import sqlalchemy
 
@@ -200,9 +230,13 @@ def main(args: list[str]) -> int:
         prog="python3 -m lesson_support refresh",
         description="Runs notebooks on SQLite and stores their outputs; writes only what changed.",
     )
-    parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="a file or a number: 03")
     parser.add_argument(
-        "--check", action="store_true", help="run and write nothing; only look at the stored form"
+        "notebooks", nargs="*", metavar="NOTEBOOK", help="a file or a number: 03"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="run and write nothing; only look at the stored form",
     )
     options = parser.parse_args(args)
     paths = find(options.notebooks)

@@ -16,8 +16,12 @@ def main(args: list[str]) -> int:
     parser.add_argument("--yes", action="store_true", help="do not ask")
     if not parser.parse_args(args).yes:
         if not sys.stdin.isatty():
-            raise CommandError("nobody is here to say yes; add --yes to remove it unasked")
-        answer = input("Throw away all tables and rows that the lessons made for you? [y/N] ")
+            raise CommandError(
+                "nobody is here to say yes; add --yes to remove it unasked"
+            )
+        answer = input(
+            "Throw away all tables and rows that the lessons made for you? [y/N] "
+        )
         if answer.strip().lower() not in ("y", "yes"):
             print("Nothing was removed.")
             return 0

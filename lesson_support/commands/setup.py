@@ -30,8 +30,12 @@ MEGABYTES_NEEDED = 600
 WINDOWS = os.name == "nt"
 HIDDEN = (" + ", " - ", " ~ ", "WARNING: Location")
 
-NO_SPACE = r"No space left|os error 28|os error 112|not enough space|Disk quota exceeded"
-NO_RIGHT = r"Permission denied|Access is denied|Read-only file system|os error (13|30)\b"
+NO_SPACE = (
+    r"No space left|os error 28|os error 112|not enough space|Disk quota exceeded"
+)
+NO_RIGHT = (
+    r"Permission denied|Access is denied|Read-only file system|os error (13|30)\b"
+)
 NO_NETWORK = (
     r"error sending request|Failed to fetch|dns error|client error \(Connect\)|Connection refused"
     r"|timed out|Temporary failure in name resolution|Failed to establish a new connection"
@@ -49,9 +53,13 @@ def check_python(command: str) -> None:
         return
     names = ("python{}.{}".format(*version) for version in KNOWN)
     found = next((name for name in names if shutil.which(name)), None)
-    cure = f"run: {found} -m lesson_support {command}" if found else "install a newer one"
+    cure = (
+        f"run: {found} -m lesson_support {command}" if found else "install a newer one"
+    )
     have, need = (".".join(map(str, v[:2])) for v in (sys.version_info, OLDEST))
-    raise CommandError(f"this is Python {have}, and the lessons need {need} or newer; {cure}")
+    raise CommandError(
+        f"this is Python {have}, and the lessons need {need} or newer; {cure}"
+    )
 
 
 def say(line: str) -> None:
@@ -85,7 +93,9 @@ def is_satisfied() -> bool:
         if json.loads(here or "{}").get("url") != PROJECT.as_uri():
             return False
         wanted = pins(REQUIREMENTS.read_text(encoding="utf-8"))
-        return all(metadata.version(name) == version for name, version in wanted.items())
+        return all(
+            metadata.version(name) == version for name, version in wanted.items()
+        )
     except ImportError:
         return False
 
@@ -169,6 +179,8 @@ def guarded():
     """Turns the operating system's refusals into sentences."""
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise CommandError(sentence_for(f"{error.strerror}", str(error))) from error
 
@@ -235,7 +247,10 @@ def empty_environment() -> None:
     if VENV.is_symlink() or VENV.is_file():
         VENV.unlink()
     base = getattr(sys, "_base_executable", None) or sys.executable
-    follow([base, "-m", "venv", "--without-pip", "--clear", str(VENV)], "`.venv` cannot be made")
+    follow(
+        [base, "-m", "venv", "--without-pip", "--clear", str(VENV)],
+        "`.venv` cannot be made",
+    )
 
 
 def need_module(name: str) -> None:
@@ -257,7 +272,12 @@ def put_uv() -> Path:
         need_module("ensurepip")
         follow([python, "-m", "ensurepip"], "pip cannot be put into `.venv`")
         pip = [python, "-m", "pip"]
-    options = ["install", "--quiet", "--disable-pip-version-check", "--no-warn-script-location"]
+    options = [
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-warn-script-location",
+    ]
     follow([*pip, *options, "uv>=0.8"], "the installer uv cannot be installed")
     return venv_python().parent / ("uv.exe" if WINDOWS else "uv")
 
@@ -313,14 +333,19 @@ def sentence_for(failure: str, text: str) -> str:
             "the packages cannot be downloaded: no network, or a proxy that is not set in"
             f" HTTPS_PROXY; connect, {again}"
         )
-    last = next((line for line in reversed(text.splitlines()) if line.strip()), "no reason given")
+    last = next(
+        (line for line in reversed(text.splitlines()) if line.strip()),
+        "no reason given",
+    )
     return f"{failure} ({last.strip()}); see the lines above, {again}"
 
 
 def write_stamp() -> None:
     """Says in `.venv` what it was made for; the last step, in one piece."""
     query = "import sys, sysconfig; print(repr(sys.version)); print(sysconfig.get_path('purelib'))"
-    said = subprocess.check_output([str(venv_python()), "-c", query], universal_newlines=True)
+    said = subprocess.check_output(
+        [str(venv_python()), "-c", query], universal_newlines=True
+    )
     python, folder = said.splitlines()
     stamp = dict(
         fingerprint(),
@@ -352,5 +377,7 @@ def install_aside(requirements: Path, folder: Path) -> None:
             install(uv, Path(sys.executable), *what)
         else:
             pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-            follow([*pip, "--disable-pip-version-check", *what], "it cannot be installed")
+            follow(
+                [*pip, "--disable-pip-version-check", *what], "it cannot be installed"
+            )
         stamp.write_text(wanted, encoding="utf-8")

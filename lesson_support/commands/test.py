@@ -44,13 +44,19 @@ def parser() -> argparse.ArgumentParser:
         " server is used; the unit tests need a superuser there. Otherwise one is started for"
         " this run.",
     )
-    made.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
+    made.add_argument(
+        "--database", choices=("sqlite", "postgresql", "both"), default="both"
+    )
     made.add_argument("--sqlalchemy", choices=("2.1", "2.0", "both"), default="both")
     return made
 
 
 def plan(
-    databases: list[str], versions: list[str], url: str | None, base: dict, words: list[str]
+    databases: list[str],
+    versions: list[str],
+    url: str | None,
+    base: dict,
+    words: list[str],
 ) -> list[Step]:
     """The steps of a run.
 
@@ -64,7 +70,12 @@ def plan(
         server = {SERVER: url} if url else {}
         steps += [
             Step("style (ruff)", ruff, base),
-            Step("unit tests", [*pytest, "tests", *words], base | server, REPORTS / "unit.xml"),
+            Step(
+                "unit tests",
+                [*pytest, "tests", *words],
+                base | server,
+                REPORTS / "unit.xml",
+            ),
         ]
     notebooks = sorted(PROJECT.glob("notebooks/[0-9]*.ipynb"))
     notebooks += PROJECT.glob("notebooks/_template.ipynb")
@@ -83,7 +94,12 @@ def plan(
             report = REPORTS / f"notebooks-{database}-{version}.xml".lower()
             files = [path.relative_to(PROJECT).as_posix() for path in notebooks]
             steps.append(
-                Step(name, [*nbval, *(files or ["notebooks"]), *words], environment, report)
+                Step(
+                    name,
+                    [*nbval, *(files or ["notebooks"]), *words],
+                    environment,
+                    report,
+                )
             )
     return steps
 
@@ -103,15 +119,21 @@ def run(step: Step, lenient: bool) -> None:
         step.report.unlink(missing_ok=True)
         step.command += [f"--junitxml={step.report}"]
     start = time.monotonic()
-    kept = {k: v for k, v in os.environ.items() if k not in (DATABASE, SERVER, "PYTHONPATH")}
-    step.code = children.run(step.command, cwd=PROJECT, env={**kept, **step.environment})
+    kept = {
+        k: v for k, v in os.environ.items() if k not in (DATABASE, SERVER, "PYTHONPATH")
+    }
+    step.code = children.run(
+        step.command, cwd=PROJECT, env={**kept, **step.environment}
+    )
     step.seconds = time.monotonic() - start
     if step.code == NOTHING_COLLECTED and lenient:
         step.code = 0
     step.counts = count(step.report) if step.report else {}
     if step.report is None or (step.code and not step.counts.get("failed")):
         step.counts["failed" if step.code else "passed"] = 1
-    print(f"-- {'FAILED' if step.code else 'passed'} in {step.seconds:.0f} s", flush=True)
+    print(
+        f"-- {'FAILED' if step.code else 'passed'} in {step.seconds:.0f} s", flush=True
+    )
 
 
 def count(report: Path) -> dict[str, int]:
@@ -144,7 +166,9 @@ def summary(steps: list[Step], seconds: float) -> str:
         else "Every check passed."
     )
     counted = f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped"
-    return "\n".join(["", "== summary", head, *lines, f"{counted} in {seconds:.0f} s", last])
+    return "\n".join(
+        ["", "== summary", head, *lines, f"{counted} in {seconds:.0f} s", last]
+    )
 
 
 @contextlib.contextmanager
@@ -165,7 +189,11 @@ def postgresql(needed: bool) -> Iterator[str | None]:
 def main(args: list[str]) -> int:
     """Runs all steps, also after a failure; exit code 1 where any failed."""
     options, words = parser().parse_known_args(args)
-    both = {"sqlite": ["SQLite"], "postgresql": ["PostgreSQL"], "both": ["SQLite", "PostgreSQL"]}
+    both = {
+        "sqlite": ["SQLite"],
+        "postgresql": ["PostgreSQL"],
+        "both": ["SQLite", "PostgreSQL"],
+    }
     databases = both[options.database]
     versions = ["2.1", "2.0"] if options.sqlalchemy == "both" else [options.sqlalchemy]
     start = time.monotonic()

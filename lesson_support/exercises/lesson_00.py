@@ -13,13 +13,16 @@ from ..check import Exercise, Wrong, expect, judge_select
 
 def _many_side(answer: Any) -> None:
     expect(
-        isinstance(answer, str), '`answer` should be a name in quotation marks, "users" or "posts"'
+        isinstance(answer, str),
+        '`answer` should be a name in quotation marks, "users" or "posts"',
     )
     expect(
         answer != "users",
         "a user writes many posts, but there is only one user to a post, so `users` is the one side",
     )
-    expect(answer == "posts", f'there is no table "{answer}"; choose "users" or "posts"')
+    expect(
+        answer == "posts", f'there is no table "{answer}"; choose "users" or "posts"'
+    )
 
 
 def _users() -> tuple[Any, list]:
@@ -70,8 +73,14 @@ EXERCISES = [
         wrong=(
             Wrong("answer = select(User.name)", "not in the order asked for"),
             Wrong('answer = ["ada", "noor"]', "a select(...) statement, not a list"),
-            Wrong("answer = select(Post.title).order_by(Post.title)", "not asked for: A post"),
-            Wrong("answer = select(User.id, User.name).order_by(User.name)", "should hold 1 value"),
+            Wrong(
+                "answer = select(Post.title).order_by(Post.title)",
+                "not asked for: A post",
+            ),
+            Wrong(
+                "answer = select(User.id, User.name).order_by(User.name)",
+                "should hold 1 value",
+            ),
         ),
     ),
     Exercise(

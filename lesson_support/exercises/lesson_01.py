@@ -9,7 +9,15 @@ from typing import Any
 from sqlalchemy import Integer
 from sqlalchemy.exc import IntegrityError
 
-from ..check import Exercise, NotYet, Wrong, configured, expect, mapped_class, playground
+from ..check import (
+    Exercise,
+    NotYet,
+    Wrong,
+    configured,
+    expect,
+    mapped_class,
+    playground,
+)
 
 _BASE = """class Base(DeclarativeBase):
     pass
@@ -91,7 +99,10 @@ def _linked(base: Any) -> tuple[Any, Any]:
         '`Post.user` is annotated as a list, but a post has one user; write `Mapped["User"]`',
     )
     ada, post_of_ada = user(name="ada"), post(title="Hello")
-    expect(hasattr(ada.posts, "append"), '`User.posts` is no list; write `Mapped[list["Post"]]`')
+    expect(
+        hasattr(ada.posts, "append"),
+        '`User.posts` is no list; write `Mapped[list["Post"]]`',
+    )
     ada.posts.append(post_of_ada)
     expect(
         post_of_ada.user is ada,
@@ -114,7 +125,8 @@ def _both_sides(base: Any) -> None:
     ada = user(name="ada", posts=[post(title="Hello", published=date(2026, 1, 5))])
     with playground(base, ada) as session:
         expect(
-            len(session.get(user, 1).posts) == 1, "a saved post is not found again in `user.posts`"
+            len(session.get(user, 1).posts) == 1,
+            "a saved post is not found again in `user.posts`",
         )
 
 

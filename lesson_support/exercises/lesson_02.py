@@ -64,7 +64,8 @@ def _classes(base: Any) -> tuple[Any, Any]:
     """User and Post with their key at "users.id", or NotYet."""
     user, post = mapped_class(base, "users"), mapped_class(base, "posts")
     expect(
-        "user_id" in post.__table__.columns, "the table `posts` has no column `user_id` any more"
+        "user_id" in post.__table__.columns,
+        "the table `posts` has no column `user_id` any more",
     )
     keys = list(post.__table__.columns["user_id"].foreign_keys)
     expect(keys, "`posts.user_id` is no foreign key any more; keep `ForeignKey(...)`")
@@ -78,7 +79,9 @@ def _classes(base: Any) -> tuple[Any, Any]:
         elif table == "users":
             why = f"the table `users` has no column called {column} that identifies a user"
         else:
-            why = f"no table is called {table}; look at `__tablename__`, letter by letter"
+            why = (
+                f"no table is called {table}; look at `__tablename__`, letter by letter"
+            )
         raise NotYet(f'the key points at "{target}": {why}')
     return user, post
 
@@ -98,7 +101,10 @@ def _repair(base: Any) -> None:
 def _index(base: Any) -> None:
     user, post = _classes(base)
     table = post.__table__
-    indexes = [([column.name for column in index.columns], index.unique) for index in table.indexes]
+    indexes = [
+        ([column.name for column in index.columns], index.unique)
+        for index in table.indexes
+    ]
     alone = [
         [column.name for column in rule.columns]
         for rule in table.constraints
@@ -143,7 +149,10 @@ def _names(create_missing: Callable, engine: Engine) -> list[str]:
         {"users", "posts"} <= there,
         "after the call a table of `base` is still missing; call `base.metadata.create_all(engine)`",
     )
-    expect(result is not None, "the function returns None; end it with `return` and the list")
+    expect(
+        result is not None,
+        "the function returns None; end it with `return` and the list",
+    )
     expect(
         isinstance(result, list),
         f"the function should return a list, not {type(result).__name__}; `sorted(...)` makes one",
@@ -152,7 +161,10 @@ def _names(create_missing: Callable, engine: Engine) -> list[str]:
 
 
 def _create_missing(answer: Any) -> None:
-    expect(callable(answer), "the answer should be the function `create_missing`, without brackets")
+    expect(
+        callable(answer),
+        "the answer should be the function `create_missing`, without brackets",
+    )
     with private_engine() as engine:
         result = _names(answer, engine)
         expect(
@@ -178,14 +190,25 @@ def _create_missing(answer: Any) -> None:
         result = _names(answer, engine)
         with Session(engine) as session:
             kept = session.scalar(text("SELECT count(*) FROM users"))
-        expect(kept == 1, "a table that existed has lost its rows; nothing may be dropped")
-        expect("users" not in result, "`users` was there before the call, and it is in your list")
-        expect("notes" not in result, "`notes` is in your list, a table that `base` does not know")
+        expect(
+            kept == 1, "a table that existed has lost its rows; nothing may be dropped"
+        )
+        expect(
+            "users" not in result,
+            "`users` was there before the call, and it is in your list",
+        )
+        expect(
+            "notes" not in result,
+            "`notes` is in your list, a table that `base` does not know",
+        )
         expect(
             result == ["posts"],
             f"where only `users` exists it should return ['posts'], not {result}",
         )
-        expect(_names(answer, engine) == [], "a second call makes nothing, so its list is empty")
+        expect(
+            _names(answer, engine) == [],
+            "a second call makes nothing, so its list is empty",
+        )
 
 
 EXERCISES = [
@@ -203,10 +226,16 @@ EXERCISES = [
         wrong=(
             Wrong('answer = {"users"}', "finds one table missing"),
             Wrong('answer = {"posts"}', "the second one drops nothing"),
-            Wrong('answer = {"users", "posts", "old_posts"}', "each Base knows only its own"),
+            Wrong(
+                'answer = {"users", "posts", "old_posts"}',
+                "each Base knows only its own",
+            ),
             Wrong('answer = {"User", "Post"}', "names of classes"),
             Wrong('answer = "users, posts"', "should be a set of names"),
-            Wrong('answer = {"users", "posts", "programs"}', "makes a table called programs"),
+            Wrong(
+                'answer = {"users", "posts", "programs"}',
+                "makes a table called programs",
+            ),
         ),
     ),
     Exercise(
@@ -221,10 +250,14 @@ EXERCISES = [
         reason="`ForeignKey` takes a table and its column; the name of the class is for `relationship()`.",
         wrong=(
             Wrong(_post('mapped_column(ForeignKey("User.id"))'), "that is the class"),
-            Wrong(_post('mapped_column(ForeignKey("user.id"))'), "no table is called user;"),
+            Wrong(
+                _post('mapped_column(ForeignKey("user.id"))'),
+                "no table is called user;",
+            ),
             Wrong(_post('mapped_column(ForeignKey("users"))'), "names no column"),
             Wrong(
-                _post('mapped_column(ForeignKey("users.user_id"))'), "has no column called user_id"
+                _post('mapped_column(ForeignKey("users.user_id"))'),
+                "has no column called user_id",
             ),
             Wrong(_post("mapped_column()"), "is no foreign key any more"),
         ),

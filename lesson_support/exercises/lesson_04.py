@@ -29,7 +29,10 @@ def _blog() -> tuple[Any, list]:
         "abe": [],
     }
     users = [
-        User(name=name, posts=[Post(title=title, published=date(*day)) for title, *day in written])
+        User(
+            name=name,
+            posts=[Post(title=title, published=date(*day)) for title, *day in written],
+        )
         for name, written in posts.items()
     ]
     return Base, users
@@ -40,11 +43,17 @@ def _ask(statement: Select) -> list[tuple]:
     base, objects = _blog()
     with playground(base, *objects) as session:
         rows = rows_of(session, statement)
-        return [tuple(v if isinstance(v, (str, int)) else repr(v) for v in row) for row in rows]
+        return [
+            tuple(v if isinstance(v, (str, int)) else repr(v) for v in row)
+            for row in rows
+        ]
 
 
 def _judge(
-    reference: Callable[[], Select], look: Callable[[list[tuple]], None], *, ordered: bool = True
+    reference: Callable[[], Select],
+    look: Callable[[list[tuple]], None],
+    *,
+    ordered: bool = True,
 ) -> Callable[[Any], None]:
     """Like `judge_select`, but `look` sees the rows first and knows this exercise's mistakes."""
     compare = judge_select(reference, _blog, ordered=ordered)
@@ -58,7 +67,12 @@ def _judge(
 
 
 def _titles() -> Select:
-    return select(Post.title).join(Post.user).where(User.name == "ada").order_by(Post.published)
+    return (
+        select(Post.title)
+        .join(Post.user)
+        .where(User.name == "ada")
+        .order_by(Post.published)
+    )
 
 
 def _look_at_titles(rows: list[tuple]) -> None:
@@ -121,7 +135,8 @@ def _look_at_silent(rows: list[tuple]) -> None:
         "each row should be a `User`, and yours is a plain value; write `select(User)`",
     )
     expect(
-        names, "no user was found; a join drops the users without posts before `where` sees them"
+        names,
+        "no user was found; a join drops the users without posts before `where` sees them",
     )
     expect(
         "User('ada')" not in names or "User('bo')" in names,
@@ -150,7 +165,9 @@ class _Modern(Session):
     """A Session that wants to hear of select()."""
 
     def query(self, *entities: Any, **options: Any) -> Any:
-        raise NotYet("`session.query` is still there; build the statement with `select(Post)`")
+        raise NotYet(
+            "`session.query` is still there; build the statement with `select(Post)`"
+        )
 
 
 def _newest(answer: Any) -> None:
@@ -158,7 +175,10 @@ def _newest(answer: Any) -> None:
     base, objects = _blog()
     with playground(base, *objects) as outer, _Modern(outer.connection()) as session:
         found = answer(session, "mei")
-        expect(found is not None, "nothing came back for a user with one post; `return` the post")
+        expect(
+            found is not None,
+            "nothing came back for a user with one post; `return` the post",
+        )
         expect(
             not isinstance(found, Select),
             "a statement came back, and nobody has sent it; give it to `session.scalars(...)`",
@@ -168,7 +188,8 @@ def _newest(answer: Any) -> None:
             "a row came back, not a post; use `session.scalars` where `session.execute` stands",
         )
         expect(
-            isinstance(found, Post), f"one `Post` should come back, not a {type(found).__name__}"
+            isinstance(found, Post),
+            f"one `Post` should come back, not a {type(found).__name__}",
         )
         found = answer(session, "zoe")
         expect(
@@ -176,7 +197,10 @@ def _newest(answer: Any) -> None:
             "for a user whose posts were not entered by date it is not the newest one; order by "
             "`Post.published.desc()`, and keep the condition on the name",
         )
-        expect(answer(session, "bo") is None, "for a user without posts `None` should come back")
+        expect(
+            answer(session, "bo") is None,
+            "for a user without posts `None` should come back",
+        )
 
 
 EXERCISES = [
@@ -217,7 +241,9 @@ EXERCISES = [
                 'answer = select(Post.title).join(Post.user).where(User.name == "ada").order_by(Post.published.desc())',
                 "the newest post comes first",
             ),
-            Wrong('answer = ["Hello world", "What a query planner does"]', "not a list"),
+            Wrong(
+                'answer = ["Hello world", "What a query planner does"]', "not a list"
+            ),
         ),
     ),
     Exercise(
@@ -274,7 +300,8 @@ EXERCISES = [
         "An outer join with `Post.id.is_(None)` is as good.",
         wrong=(
             Wrong(
-                "answer = select(User).where(User.posts.any()).order_by(User.name)", "put ~ before"
+                "answer = select(User).where(User.posts.any()).order_by(User.name)",
+                "put ~ before",
             ),
             Wrong("answer = select(User).order_by(User.name)", "all users came back"),
             Wrong(

@@ -26,7 +26,8 @@ def _classes(base: Any) -> tuple[Any, Any]:
     """User and Post with a key and a list, or NotYet."""
     user, post = mapped_class(base, "users"), mapped_class(base, "posts")
     expect(
-        "user_id" in post.__table__.columns and post.__table__.columns["user_id"].foreign_keys,
+        "user_id" in post.__table__.columns
+        and post.__table__.columns["user_id"].foreign_keys,
         "the table `posts` has no foreign key `user_id`; lesson 01 shows where it goes",
     )
     relationships = user.__mapper__.relationships
@@ -42,7 +43,10 @@ def _people(user: Any, post: Any) -> list[Any]:
     """mira has three posts, olaf has one; every object by itself, so that no cascade is needed."""
     mira, olaf = user(name="mira"), user(name="olaf")
     titles = ("Snow", "Ice", "Thaw", "A bread")
-    posts = [post(title=title, published=date(2026, 1, day)) for day, title in enumerate(titles, 5)]
+    posts = [
+        post(title=title, published=date(2026, 1, day))
+        for day, title in enumerate(titles, 5)
+    ]
     mira.posts.extend(posts[:3])
     olaf.posts.append(posts[3])
     return [mira, olaf, *posts]
@@ -82,12 +86,17 @@ def _delete_mira(
                 refused = error
                 session.rollback()
         names = dict(session.execute(select(user.id, user.name)).tuples().all())
-        keys = dict(session.execute(select(post.title, post.__table__.c.user_id)).tuples().all())
+        keys = dict(
+            session.execute(select(post.title, post.__table__.c.user_id)).tuples().all()
+        )
     left = {title: names.get(key) for title, key in keys.items()}
     if refused is None:
         expect("mira" not in names.values(), "the user is still there")
         expect("olaf" in names.values(), "a user who was not deleted is gone as well")
-        expect(left.get("A bread") == "olaf", "a post of a user who was not deleted was touched")
+        expect(
+            left.get("A bread") == "olaf",
+            "a post of a user who was not deleted was touched",
+        )
     return statements, left, refused
 
 
@@ -126,7 +135,8 @@ def _session_deletes(base: Any) -> None:
                 "deleted them; `passive_deletes` relies on a rule of the database",
             )
         expect(
-            set(left) == {"A bread"}, f"posts of the deleted user are left when they were {when}"
+            set(left) == {"A bread"},
+            f"posts of the deleted user are left when they were {when}",
         )
         expect(
             any(_mentions_posts(s) and s.startswith("DELETE") for s in statements),
@@ -155,7 +165,8 @@ def _posts_stay(base: Any) -> None:
                 f"the posts were {when}, and the database deleted them; `ondelete` says so",
             )
             expect(
-                False, "the Session deleted the posts with their user; take the delete cascade away"
+                False,
+                "the Session deleted the posts with their user; take the delete cascade away",
             )
         expect(
             all(left[title] is None for title in ("Snow", "Ice", "Thaw")),
@@ -219,13 +230,18 @@ def _call(answer: Any, session: Session, name: str, who: str) -> Any:
 
 
 def _delete_by_name(answer: Any) -> None:
-    expect(callable(answer), "the answer should be the function `delete_user`, without brackets")
+    expect(
+        callable(answer),
+        "the answer should be the function `delete_user`, without brackets",
+    )
     people = _people(blog.User, blog.Post)
     with playground(blog.Base, *people, blog.User(name="pia")) as session:
 
         def names() -> list[str]:
             with Session(session.get_bind()) as second:
-                return list(second.scalars(select(blog.User.name).order_by(blog.User.name)))
+                return list(
+                    second.scalars(select(blog.User.name).order_by(blog.User.name))
+                )
 
         found = _call(answer, session, "nobody", "a name that no user has")
         expect(
@@ -303,12 +319,16 @@ EXERCISES = [
         wrong=(
             Wrong(_mapping(), "tried to set posts.user_id to NULL"),
             Wrong(
-                _mapping(back='back_populates="posts", cascade="all, delete"'), "on the many side"
+                _mapping(back='back_populates="posts", cascade="all, delete"'),
+                "on the many side",
             ),
             Wrong(_mapping(_PASSIVE, _BY_DATABASE), "no statement named them"),
             Wrong(_mapping(_PASSIVE), "neither the Session nor the database"),
             Wrong(_mapping(kind="int | None"), "every post needs a user"),
-            Wrong(f"{_BASE}class User(UserColumns, Base):\n    pass\n\n\nanswer = Base", '"posts"'),
+            Wrong(
+                f"{_BASE}class User(UserColumns, Base):\n    pass\n\n\nanswer = Base",
+                '"posts"',
+            ),
         ),
     ),
     Exercise(
@@ -323,13 +343,21 @@ EXERCISES = [
         reason="Without a delete cascade the Session sets the keys to NULL, and `int | None` allows it.",
         wrong=(
             Wrong(_mapping(), "forbids NULL"),
-            Wrong(_mapping(_ORPHAN, kind="int | None"), "the Session deleted the posts"),
             Wrong(
-                _mapping('back_populates="user", passive_deletes=True', _BY_DATABASE, "int | None"),
+                _mapping(_ORPHAN, kind="int | None"), "the Session deleted the posts"
+            ),
+            Wrong(
+                _mapping(
+                    'back_populates="user", passive_deletes=True',
+                    _BY_DATABASE,
+                    "int | None",
+                ),
                 "the database deleted them",
             ),
             Wrong(
-                _mapping('back_populates="user", passive_deletes="all"', kind="int | None"),
+                _mapping(
+                    'back_populates="user", passive_deletes="all"', kind="int | None"
+                ),
                 "nobody set",
             ),
         ),
@@ -354,7 +382,11 @@ EXERCISES = [
             Wrong(_mapping(_PASSIVE), "the key has none"),
             Wrong(_mapping(key=_BY_DATABASE), "nor deletes them itself"),
             Wrong(
-                _mapping('back_populates="user", passive_deletes=True', _BY_DATABASE, "int | None"),
+                _mapping(
+                    'back_populates="user", passive_deletes=True',
+                    _BY_DATABASE,
+                    "int | None",
+                ),
                 "may be NULL now",
             ),
         ),
