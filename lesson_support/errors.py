@@ -60,7 +60,8 @@ _RULES = {
     ),
     "no table": _Rule(
         "the database refused: there is no table with this name",
-        "run the cell with create_all(engine) first, and look for a typing error in the name",
+        "run the cell that makes the tables first (create_all or fresh_tables; often the set-up "
+        "cell), and look for a typing error in the name",
         "DatabaseError",
     ),
     "no column": _Rule(
@@ -82,6 +83,11 @@ _RULES = {
     "needed": _Rule(
         "the database refused: something else still needs what you drop",
         "drop first what depends on it; drop_all(engine) knows the order",
+    ),
+    "group": _Rule(
+        "the database refused: a selected column is neither grouped nor counted (GROUP BY)",
+        "put the column into group_by(...), or into a function such as func.count(...)",
+        "DatabaseError",
     ),
     "syntax": _Rule(
         "the database refused: this is no correct SQL (syntax)",
@@ -164,6 +170,7 @@ _SQLSTATES = {
     "42P07": "exists",
     "2BP01": "needed",
     "42601": "syntax",
+    "42803": "group",
     "42830": "key target",
     "22001": "too long",
     "22003": "too big",
@@ -314,6 +321,10 @@ _TODO_BY_CLASS = {
 }
 
 _TODO_BY_TEXT = {
+    r"Can't compare a collection": "ask with any(): Program.courses.any() for at least one, "
+    "~Program.courses.any() for none; contains(course) looks for one object",
+    r"is ambiguous; it exists in multiple FROM": "use where(...) with the class before the "
+    "column, as in where(Course.id == 1)",
     r"Can't reconnect": "its connection was closed, by an interrupt or because connect(...) ran "
     "again: run session.rollback(), then go on",
     r"is already defined for this MetaData|Multiple classes found": "run the cell that defines "
@@ -375,6 +386,8 @@ def explain(error: BaseException) -> Shown:
     details = _details(error)
     if name != type(error).__name__:
         details.insert(0, ("its class here", type(error).__name__))
+    if todo := _todo(error):
+        details.append(("what to do", todo))
     rows = "".join(
         f"<div>{escape(label)}: <code>{escape(text)}</code></div>"
         for label, text in details

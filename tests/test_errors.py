@@ -116,7 +116,7 @@ FAILURES = [
         None,
         "the database refused: there is no table with this name",
         "your line 2: session.scalars(select(Program)).all()",
-        "run the cell with create_all(engine) first",
+        "run the cell that makes the tables first",
     ),
     (
         'session.rollback()\ndef ask():\n    session.execute(text("selec 1"))\n\nask()',

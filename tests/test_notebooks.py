@@ -17,7 +17,7 @@ TEMPLATE = FOLDER / "_template.ipynb"
 ALL = [*LESSONS, TEMPLATE]
 SECRETS = {
     "a URL with a password": re.compile(
-        r"[a-z+]+://[^\s:/@*]+:(?!\*\*\*)[^\s:/@*{}]+@"
+        r"[a-z+]+://[^\s:/@*]+:(?!\*\*\*|PASSWORD)[^\s:/@*{}]+@"
     ),
     "a machine path": re.compile(
         r"(?<![\w/.:])(/home/|/root/|/Users/|/tmp/|[A-Z]:\\+Users)"

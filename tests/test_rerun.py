@@ -16,12 +16,15 @@ NAME = re.compile(r"(?<=Database: )(SQLite|PostgreSQL)")
 
 def said(cell) -> list[str]:
     """The plain form of a cell's outputs, as a learner without HTML reads them."""
-    texts = []
+    texts, last = [], ""
     for output in cell.outputs:
         if output.output_type == "error":
             texts.append(f"{output.ename}: {output.evalue}")
+        elif output.output_type == last == "stream":
+            texts[-1] += output.text
         else:
             texts.append(output.get("text") or output.data["text/plain"])
+        last = output.output_type
     return [NAME.sub("DATABASE", text) for text in texts]
 
 
@@ -46,7 +49,6 @@ def test_a_lesson_survives_being_run_again(path, database):
         timeout=60,
         kernel_name="python3",
         allow_errors=True,
-        coalesce_streams=True,
         record_timing=False,
         resources={"metadata": {"path": str(FOLDER)}},
     )

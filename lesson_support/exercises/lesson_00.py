@@ -34,8 +34,28 @@ def _names() -> Select:
     return select(User.name).order_by(User.name)
 
 
+_judge_rows = judge_select(_names, _users)
+
+
+def _first_statement(answer: Any) -> None:
+    if isinstance(answer, Select):
+        others = {table.name for table in answer.get_final_froms()} - {"users"}
+        expect(
+            "programs" not in others,
+            "this asks for the names of programs; the class for the users is `User`",
+        )
+        expect(
+            all(column["expr"] is not User for column in answer.column_descriptions),
+            "`select(User)` asks for whole users; for their names alone write `User.name`",
+        )
+    _judge_rows(answer)
+
+
 def _count(answer: Any) -> None:
-    expect(isinstance(answer, int), "`answer` should be a whole number, such as 3")
+    expect(
+        isinstance(answer, int) and not isinstance(answer, bool),
+        "`answer` should be a whole number without quotation marks, such as 3",
+    )
     expect(
         answer != 5,
         "five is one for the users and one for each user's posts, but this code never looks at `user.posts`",
@@ -62,7 +82,7 @@ EXERCISES = [
     ),
     Exercise(
         id="00-names",
-        judge=judge_select(_names, _users),
+        judge=_first_statement,
         hints=(
             "The class for the table `users` is `User`, and its column with the name is `User.name`.",
             "`select(...)` takes what you want to see; `.order_by(...)` takes what to sort by.",
@@ -72,6 +92,11 @@ EXERCISES = [
         reason="The statement is only described here; the check sends it to a database with other users.",
         wrong=(
             Wrong("answer = select(User.name)", "not in the order asked for"),
+            Wrong("answer = select(User).order_by(User.name)", "asks for whole users"),
+            Wrong(
+                "answer = select(Program.name).order_by(Program.name)",
+                "asks for the names of programs",
+            ),
             Wrong('answer = ["ada", "noor"]', "a select(...) statement, not a list"),
             Wrong(
                 "answer = select(Post.title).order_by(Post.title)",
@@ -89,6 +114,7 @@ EXERCISES = [
         hints=(
             "Only a line that asks for something new sends a statement.",
             "The loop takes the users one by one from an answer that is already there.",
+            "`user.name` came with its user, so printing it asks for nothing.",
         ),
         code="answer = 1",
         reason="One SELECT reads all users. The names came with it, so printing asks for nothing.",

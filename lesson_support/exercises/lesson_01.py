@@ -51,11 +51,18 @@ def _classes(base: Any) -> tuple[Any, Any]:
     target = next(iter(column.foreign_keys)).target_fullname
     expect(
         target == "users.id",
-        f'the key points at "{target}", which is no column; name the table, a dot and the column: "users.id"',
+        f'the key points at "{target}"; it should name the table, a dot and the primary key: '
+        '"users.id"',
+    )
+    annotation = _annotation(post, "user_id")
+    expect(
+        isinstance(column.type, Integer) and (not annotation or "int" in annotation),
+        "`posts.user_id` is no whole number, but `users.id` is one; use `Mapped[int]`",
     )
     expect(
-        isinstance(column.type, Integer),
-        "`posts.user_id` is no whole number, but `users.id` is one; use `Mapped[int]`",
+        not column.primary_key,
+        "`posts.user_id` is part of the primary key, and `posts` has `id` for that; a foreign "
+        "key needs no `primary_key=True`",
     )
     expect(
         not column.unique,
@@ -132,8 +139,14 @@ def _both_sides(base: Any) -> None:
 
 def _draft(base: Any) -> None:
     user, post = _linked(base)
+    nullable = post.__table__.columns["user_id"].nullable
     expect(
-        post.__table__.columns["user_id"].nullable,
+        nullable or "None" not in _annotation(post, "user_id"),
+        "`user_id` may be None by its annotation, but the column is still NOT NULL: remove "
+        "`nullable=False`",
+    )
+    expect(
+        nullable,
         "`posts.user_id` is NOT NULL: `Mapped[int]` means that the number is required",
     )
     try:
@@ -207,6 +220,18 @@ class Post(PostColumns, Base):
 
 answer = Base""",
                 'points at "User.id"',
+            ),
+            Wrong(
+                f"""{_BASE}class User(UserColumns, Base):
+    pass
+
+
+class Post(PostColumns, Base):
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+
+
+answer = Base""",
+                "is no whole number",
             ),
             Wrong(
                 f"""{_BASE}class User(UserColumns, Base):
@@ -380,7 +405,20 @@ answer = Base""",
 
 
 answer = Base""",
-                "is NOT NULL",
+                "that the number is required",
+            ),
+            Wrong(
+                f"""{_BASE}class User(UserColumns, Base):
+    posts: Mapped[list["Post"]] = relationship(back_populates="user")
+
+
+class Post(PostColumns, Base):
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"), nullable=False)
+    user: Mapped["User | None"] = relationship(back_populates="posts")
+
+
+answer = Base""",
+                "remove nullable=False",
             ),
             Wrong(
                 f"""{_BASE}class User(UserColumns, Base):

@@ -39,11 +39,29 @@ def _which_tables(answer: Any) -> None:
         isinstance(answer, Iterable) and not isinstance(answer, str | bytes),
         'the answer should be a set of names, such as `{"programs", "courses"}`',
     )
-    names = set(answer)
+    words = list(answer)
     expect(
-        not names & {"User", "Post", "OldPost", "Base", "Archive"},
+        not any(isinstance(word, type) for word in words)
+        and not {"User", "Post", "OldPost", "Base", "Archive"} & set(map(str, words)),
         "these are names of classes; a table is called what its class says in `__tablename__`",
     )
+    expect(
+        all(isinstance(word, str) for word in words),
+        'the set should hold names in quotes, such as `{"programs", "courses"}`',
+    )
+    names = set(words)
+    expect(
+        names, "the set is empty, but the first `create_all` already knows one class"
+    )
+    expect(
+        not any("," in name for name in names),
+        'each name has quotes of its own, such as `{"programs", "courses"}`',
+    )
+    inexact = {"Users": "users", "Posts": "posts", "user": "users", "post": "posts"}
+    for name in sorted(names & set(inexact)):
+        raise NotYet(
+            f"no table is called {name}; the name in `__tablename__` is `{inexact[name]}`"
+        )
     expect(
         "old_posts" not in names,
         "nobody called `create_all` on the metadata of `Archive`; each Base knows only its own tables",
@@ -76,8 +94,10 @@ def _classes(base: Any) -> tuple[Any, Any]:
             why = "that names no column; write the table, a dot and the column"
         elif table == user.__name__:
             why = "that is the class; `ForeignKey` takes what stands in `__tablename__`"
+        elif table == "posts":
+            why = "that is the table of the child itself; the key points at the parent"
         elif table == "users":
-            why = f"the table `users` has no column called {column} that identifies a user"
+            why = f"the primary key of `users` is not called {column}"
         else:
             why = (
                 f"no table is called {table}; look at `__tablename__`, letter by letter"
@@ -98,11 +118,16 @@ def _repair(base: Any) -> None:
     _two_posts(user, post, base)
 
 
+def _first_word(expression: Any) -> str:
+    """The name of the column that an index holds: "user_id" of `posts.user_id DESC`."""
+    return str(expression).split()[0].rpartition(".")[2]
+
+
 def _index(base: Any) -> None:
     user, post = _classes(base)
     table = post.__table__
     indexes = [
-        ([column.name for column in index.columns], index.unique)
+        ([_first_word(part) for part in index.expressions], index.unique)
         for index in table.indexes
     ]
     alone = [
@@ -141,13 +166,27 @@ def _tables(*names: str) -> Any:
     return Base
 
 
+def _tags() -> Any:
+    """Another Base, with a table that no exercise has."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Tag(Base):
+        __tablename__ = "tags"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    return Base
+
+
 def _names(create_missing: Callable, engine: Engine) -> list[str]:
     """What the answer returns, after it was seen that it made the tables."""
     result = create_missing(engine, _tables("users", "posts"))
     there = set(inspect(engine).get_table_names())
     expect(
         {"users", "posts"} <= there,
-        "after the call a table of `base` is still missing; call `base.metadata.create_all(engine)`",
+        "after the call a table of `base` is still missing; call "
+        "`base.metadata.create_all(engine)`, or `commit()` where you gave it a connection",
     )
     expect(
         result is not None,
@@ -156,6 +195,10 @@ def _names(create_missing: Callable, engine: Engine) -> list[str]:
     expect(
         isinstance(result, list),
         f"the function should return a list, not {type(result).__name__}; `sorted(...)` makes one",
+    )
+    expect(
+        all(isinstance(name, str) for name in result),
+        "the list should hold names, and yours holds other things; a table has its name in `table.name`",
     )
     return result
 
@@ -209,6 +252,11 @@ def _create_missing(answer: Any) -> None:
             _names(answer, engine) == [],
             "a second call makes nothing, so its list is empty",
         )
+        answer(engine, _tags())
+        expect(
+            inspect(engine).has_table("tags"),
+            "it makes the tables of one `Base` only; use the argument `base`, in small letters",
+        )
 
 
 EXERCISES = [
@@ -236,6 +284,9 @@ EXERCISES = [
                 'answer = {"users", "posts", "programs"}',
                 "makes a table called programs",
             ),
+            Wrong('answer = {"user", "post"}', "no table is called post;"),
+            Wrong('answer = {"users, posts"}', "quotes of its own"),
+            Wrong("answer = set()", "the set is empty"),
         ),
     ),
     Exercise(
@@ -257,9 +308,10 @@ EXERCISES = [
             Wrong(_post('mapped_column(ForeignKey("users"))'), "names no column"),
             Wrong(
                 _post('mapped_column(ForeignKey("users.user_id"))'),
-                "has no column called user_id",
+                "is not called user_id",
             ),
             Wrong(_post("mapped_column()"), "is no foreign key any more"),
+            Wrong(_post('mapped_column(ForeignKey("posts.id"))'), "the child itself"),
         ),
     ),
     Exercise(
@@ -271,8 +323,8 @@ EXERCISES = [
             '`mapped_column(ForeignKey("users.id"), index=True)`.',
         ),
         code=_post('mapped_column(ForeignKey("users.id"), index=True)'),
-        reason="No database makes an index for a foreign key by itself, and `create_all` makes one only "
-        "together with its table.",
+        reason="Neither SQLite nor PostgreSQL makes an index for a foreign key by itself, and "
+        "`create_all` makes one only together with its table.",
         wrong=(
             Wrong(_post('mapped_column(ForeignKey("users.id"))'), "posts has no index"),
             Wrong(
@@ -344,6 +396,25 @@ answer = Base""",
     base.metadata.create_all(engine)
     return missing""",
                 "not set;",
+            ),
+            Wrong(
+                """class Base(DeclarativeBase):
+    pass
+
+
+class User(UserColumns, Base):
+    pass
+
+
+class Post(PostColumns, Base):
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+
+
+def create_missing(engine, base):
+    missing = set(Base.metadata.tables) - set(inspect(engine).get_table_names())
+    Base.metadata.create_all(engine)
+    return sorted(missing)""",
+                "use the argument base",
             ),
         ),
     ),

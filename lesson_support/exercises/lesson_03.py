@@ -7,13 +7,17 @@ from datetime import date
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..blog import Base, Post, User
 from ..check import Exercise, NotYet, Wrong, expect, playground
 
 _DAY = date(2026, 1, 5)
-_NOT_KEPT = "the rows were sent but not made permanent, so they are gone; a flush is not a commit"
+_NOT_KEPT = (
+    "nothing made the new rows permanent, so they are gone; `session.commit()` is missing, comes before "
+    "the rows are added, or has no parentheses (a flush is not a commit)"
+)
 
 
 def _call(function: Any, session: Session, *values: Any) -> bool:
@@ -24,11 +28,32 @@ def _call(function: Any, session: Session, *values: Any) -> bool:
     )
     before = len(_posts(session)), len(_names(session))
     session.rollback()
-    function(session, *values)
-    sent = len(_posts(session)), len(_names(session))
+    try:
+        function(session, *values)
+        sent = len(_posts(session)), len(_names(session))
+    except IntegrityError as error:
+        _explain_missing(error)
+        raise
     session.rollback()
     session.expunge_all()
     return sent > before and sent > (len(_posts(session)), len(_names(session)))
+
+
+def _explain_missing(error: IntegrityError) -> None:
+    """Say which value of a post is missing, where the database names it."""
+    said = str(error.orig).partition("\n")[0]
+    expect(
+        "user_id" not in said or not str(error.statement).startswith("UPDATE"),
+        "an old post lost its user; `posts = [...]` replaces the whole list, and `append` leaves what is in it",
+    )
+    expect(
+        "user_id" not in said,
+        "a post went out without a user; set `user=`, or append it to the list of its user",
+    )
+    expect(
+        "published" not in said,
+        "a post has no date; make it with `published=date(2026, 1, 5)`, or another date",
+    )
 
 
 def _posts(session: Session) -> list[tuple]:
@@ -56,6 +81,10 @@ def _two_posts(answer: Any) -> None:
     per_user = Counter(name for name, *_ in posts)
     strangers = [name for name in per_user if name != "ada"]
     expect(not strangers, f"a post went to {', '.join(strangers)}, and both are ada's")
+    expect(
+        any(title == "An old post" for _, title, _ in posts),
+        "ada had a post before, and it is gone or has another title; leave it alone",
+    )
     new = per_user["ada"] - 1
     expect(
         new > 0,
@@ -86,7 +115,7 @@ def _predict(answer: Any) -> None:
     expect(
         isinstance(answer, tuple | list)
         and len(answer) == 2
-        and all(isinstance(number, int) for number in answer),
+        and all(type(number) is int for number in answer),
         "the answer should be two whole numbers in a tuple, users first, such as `(7, 9)`",
     )
     users, posts = answer
@@ -124,7 +153,7 @@ def _lost_post(answer: Any) -> None:
     expect(not undone, _NOT_KEPT)
     expect(
         posts,
-        "the post is still lost: it knows its user, but it is not in the Session; which verbs bring it in?",
+        "the post is still lost: it knows its user, but the post itself is not in the Session; which verbs bring it in?",
     )
     expect(
         len(names) == 3,
@@ -159,7 +188,10 @@ def _load(answer: Any) -> None:
         undone = _call(answer, session, [dict(row) for row in rows])
         posts, names = sorted(_posts(session)), Counter(_names(session))
     expect(not undone, _NOT_KEPT)
-    expect(names, "both tables are still empty")
+    expect(
+        names,
+        "both tables are still empty; what brings the users into the Session, and then into the database?",
+    )
     twice = [name for name in sorted(names) if names[name] > 1]
     expect(
         not twice,
@@ -260,6 +292,24 @@ EXERCISES = [
     ada.posts.append(Post(title="Hello", published=date(2026, 1, 5)))
     session.commit()""",
                 "ada has 1 new post",
+            ),
+            Wrong(
+                f"""def add_posts(session):
+    {_ADA}
+    ada.posts = [
+        Post(title="Hello", published=date(2026, 1, 5)),
+        Post(title="Again", published=date(2026, 1, 6)),
+    ]
+    session.commit()""",
+                "replaces the whole list",
+            ),
+            Wrong(
+                f"""def add_posts(session):
+    {_ADA}
+    ada.posts.append(Post(title="Hello"))
+    ada.posts.append(Post(title="Again"))
+    session.commit()""",
+                "has no date",
             ),
         ),
     ),

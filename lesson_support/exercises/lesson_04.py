@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Result, Row, ScalarResult, Select, func, select
+from sqlalchemy.exc import NoResultFound, SAWarning
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.functions import count
 
 from ..blog import Base, Post, User
 from ..check import Exercise, NotYet, Wrong, expect, judge_select, playground, rows_of
 
 
 def _blog() -> tuple[Any, list]:
-    """A small blog: abe and bo wrote nothing, ada and zoe several posts in 2026, not entered by date."""
+    """A small blog: abe and bo wrote nothing, mei and tom have one post each, from 2026 on."""
     posts = {
         "zoe": [("Clouds", 2026, 5, 20), ("Atlas", 2026, 2, 1), ("Rivers", 2025, 4, 4)],
         "ada": [
@@ -24,8 +27,9 @@ def _blog() -> tuple[Any, list]:
             ("Zinc", 2024, 8, 8),
         ],
         "bo": [],
-        "mei": [("Bread", 2026, 3, 3)],
+        "mei": [("Bread", 2026, 1, 1)],
         "ravi": [("Kites", 2025, 12, 31)],
+        "tom": [("Owls", 2027, 8, 3)],
         "abe": [],
     }
     users = [
@@ -82,6 +86,10 @@ def _look_at_titles(rows: list[tuple]) -> None:
         "each row should be a title and yours is a whole post; write `select(Post.title)`",
     )
     expect(
+        not {"ada", "User('ada')"} & first,
+        "each row should be a title, and yours names the user; write `select(Post.title)`",
+    )
+    expect(
         not {"Clouds", "Bread", "Kites"} & first,
         "there are posts of other users among the rows; put `where(User.name == ...)` behind the join",
     )
@@ -101,6 +109,16 @@ def _counts() -> Select:
     )
 
 
+def _judge_counts(answer: Any) -> None:
+    # PostgreSQL refuses a count without its group, SQLite makes one row of everything.
+    if isinstance(answer, Select) and len(answer.selected_columns) > 1:
+        columns = [getattr(c, "element", c) for c in answer.selected_columns]
+        counts = any(isinstance(column, count) for column in columns)
+        grouped = answer._group_by_clauses or not counts
+        expect(grouped, "all users fall into one group; add `group_by(User.id)`")
+    _judge(_counts, _look_at_counts)(answer)
+
+
 def _look_at_counts(rows: list[tuple]) -> None:
     if not rows or len(rows[0]) != 2:
         return
@@ -109,13 +127,17 @@ def _look_at_counts(rows: list[tuple]) -> None:
         "each row should begin with a name and yours begins with a whole user; select `User.name`",
     )
     expect(
+        not (isinstance(rows[0][0], int) and isinstance(rows[0][1], int)),
+        "each row should begin with a name and yours begins with a number; select `User.name`",
+    )
+    expect(
         not isinstance(rows[0][0], int),
         "the number comes before the name; the name was asked for first",
     )
     numbers = dict(rows)
     expect(
         "bo" in numbers or "ada" not in numbers,
-        "users without posts are missing; a join drops them, `outerjoin` keeps them",
+        "users without posts are missing; a join drops them, `outerjoin(User.posts)` keeps them",
     )
     expect(
         numbers.get("bo") != 1,
@@ -159,6 +181,18 @@ def _look_at_2026(rows: list[tuple]) -> None:
         "User('ravi')" not in names,
         "a user whose posts are all older than 2026 is among the rows; the date belongs inside `any(...)`",
     )
+    expect(
+        "ada" not in names,
+        "each row should be a `User`, and yours is a name; write `select(User)`",
+    )
+    expect(
+        "User('ada')" not in names or "User('mei')" in names,
+        "a user whose only post is of 1 January 2026 is missing; that day counts, so write `>=`",
+    )
+    expect(
+        "User('ada')" not in names or "User('tom')" in names,
+        "a user whose only post is of 2027 is missing; later years count too",
+    )
 
 
 class _Modern(Session):
@@ -172,6 +206,18 @@ class _Modern(Session):
 
 def _newest(answer: Any) -> None:
     expect(callable(answer), "the answer should be the function `newest_post`")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*cartesian product.*", SAWarning)
+        try:
+            _try_newest(answer)
+        except SAWarning:
+            raise NotYet(
+                "posts and users are both in FROM but nothing joins them; the legacy query has "
+                "`.join(Post.user)`, and `select` has it too"
+            ) from None
+
+
+def _try_newest(answer: Callable[[Session, str], Any]) -> None:
     base, objects = _blog()
     with playground(base, *objects) as outer, _Modern(outer.connection()) as session:
         found = answer(session, "mei")
@@ -188,6 +234,10 @@ def _newest(answer: Any) -> None:
             "a row came back, not a post; use `session.scalars` where `session.execute` stands",
         )
         expect(
+            not isinstance(found, (Result, ScalarResult, list)),
+            "all posts of the user came back; take one out of the result, with `.first()`",
+        )
+        expect(
             isinstance(found, Post),
             f"one `Post` should come back, not a {type(found).__name__}",
         )
@@ -200,6 +250,15 @@ def _newest(answer: Any) -> None:
         expect(
             answer(session, "bo") is None,
             "for a user without posts `None` should come back",
+        )
+        try:
+            found = answer(session, "nobody")
+        except (AttributeError, NoResultFound):
+            found = "an error"
+        expect(
+            found is None,
+            "for a name that no user has, `None` should come back, as from the legacy query; join "
+            "posts and users in one statement",
         )
 
 
@@ -248,7 +307,7 @@ EXERCISES = [
     ),
     Exercise(
         id="04-count-posts",
-        judge=_judge(_counts, _look_at_counts),
+        judge=_judge_counts,
         hints=(
             "One line for each user: `group_by(User.id)`. Which join keeps a user without posts?",
             "`select(User.name, func.count(...)).outerjoin(User.posts).group_by(User.id)`.",
@@ -262,7 +321,7 @@ EXERCISES = [
     .order_by(User.name)
 )""",
         reason="The outer join keeps the user without posts, in one row of NULLs, and `count` of a column "
-        "does not count NULL.",
+        "does not count NULL. Grouped by `User.name`, two users of one name would be added up.",
         wrong=(
             Wrong(
                 "answer = select(User.name, func.count(Post.id)).join(User.posts).group_by(User.id).order_by(User.name)",
@@ -275,6 +334,14 @@ EXERCISES = [
             Wrong(
                 "answer = select(User.name, func.count(Post.id)).group_by(User.id).order_by(User.name)",
                 "nothing joins them",
+            ),
+            Wrong(
+                "answer = select(User.name, func.count(Post.id)).outerjoin(User.posts).order_by(User.name)",
+                "fall into one group",
+            ),
+            Wrong(
+                "answer = select(User.id, func.count(Post.id)).outerjoin(User.posts).group_by(User.id)",
+                "begins with a number",
             ),
             Wrong(
                 "answer = select(User, func.count(Post.id)).outerjoin(User.posts).group_by(User.id).order_by(User.name)",
@@ -348,6 +415,18 @@ EXERCISES = [
                 "are all older than 2026",
             ),
             Wrong(
+                "answer = select(User).where(User.posts.any(Post.published > date(2026, 1, 1))).order_by(User.name)",
+                "that day counts",
+            ),
+            Wrong(
+                "answer = select(User.name).join(User.posts).where(Post.published >= date(2026, 1, 1)).distinct()",
+                "yours is a name",
+            ),
+            Wrong(
+                "answer = select(User).where(User.posts.any(Post.published.between(date(2026, 1, 1), date(2026, 12, 31))))",
+                "later years count",
+            ),
+            Wrong(
                 "answer = select(User).where(User.posts.any(), Post.published >= date(2026, 1, 1)).order_by(User.name)",
                 "nothing joins them",
             ),
@@ -394,6 +473,24 @@ EXERCISES = [
     statement = select(Post).join(Post.user).where(User.name == name)
     return statement.order_by(Post.published.desc()).limit(1)""",
                 "nobody has sent it",
+            ),
+            Wrong(
+                """def newest_post(session, name):
+    statement = select(Post).where(User.name == name)
+    return session.scalars(statement.order_by(Post.published.desc())).first()""",
+                "nothing joins them",
+            ),
+            Wrong(
+                """def newest_post(session, name):
+    statement = select(Post).join(Post.user).where(User.name == name)
+    return session.scalars(statement.order_by(Post.published.desc())).all()""",
+                "take one out of the result",
+            ),
+            Wrong(
+                """def newest_post(session, name):
+    user = session.scalars(select(User).where(User.name == name)).one()
+    return max(user.posts, key=lambda post: post.published, default=None)""",
+                "a name that no user has",
             ),
             Wrong(
                 """def newest_post(session, name):

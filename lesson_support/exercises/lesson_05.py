@@ -8,12 +8,23 @@ from datetime import date
 from typing import Any
 
 from sqlalchemy import event, select
-from sqlalchemy.exc import IntegrityError, NoResultFound, PendingRollbackError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    NoResultFound,
+    PendingRollbackError,
+)
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import UnmappedInstanceError
 
 from .. import blog
-from ..check import Exercise, Wrong, expect, mapped_class, playground
+from ..check import Exercise, Wrong, expect, playground
+from .lesson_01 import _linked
+
+_WRONG_SIDE = (
+    "`cascade` stands at `Post.user`, on the many side: it would delete the user with one post; it belongs to "
+    "the list of the one side"
+)
 
 _BASE = """class Base(DeclarativeBase):
     pass
@@ -23,19 +34,18 @@ _BASE = """class Base(DeclarativeBase):
 
 
 def _classes(base: Any) -> tuple[Any, Any]:
-    """User and Post with a key and a list, or NotYet."""
-    user, post = mapped_class(base, "users"), mapped_class(base, "posts")
+    """User and Post as in lesson 01, linked on both sides, or NotYet."""
+    try:
+        user, post = _linked(base)
+    except ArgumentError as error:
+        expect("delete-orphan cascade" not in str(error), _WRONG_SIDE)
+        raise
+    cascade = user.__mapper__.relationships["posts"].cascade
     expect(
-        "user_id" in post.__table__.columns
-        and post.__table__.columns["user_id"].foreign_keys,
-        "the table `posts` has no foreign key `user_id`; lesson 01 shows where it goes",
+        cascade.delete or not cascade.delete_orphan,
+        '`delete-orphan` needs `delete` beside it; write `cascade="all, delete-orphan"`',
     )
-    relationships = user.__mapper__.relationships
-    expect("posts" in relationships, "`User` has no relationship called `posts`")
-    expect(
-        relationships["posts"].uselist,
-        '`User.posts` leads to one object; write `Mapped[list["Post"]]`',
-    )
+    expect(not post.__mapper__.relationships["user"].cascade.delete, _WRONG_SIDE)
     return user, post
 
 
@@ -104,18 +114,8 @@ def _mentions_posts(statement: str) -> bool:
     return "posts" in statement.split()
 
 
-def _not_on_the_many_side(post: Any) -> None:
-    for relation in post.__mapper__.relationships:
-        expect(
-            not relation.cascade.delete,
-            f"`cascade` stands at `Post.{relation.key}`, on the many side: it would delete the user with one "
-            "post; it belongs to the list of the one side",
-        )
-
-
 def _session_deletes(base: Any) -> None:
     user, post = _classes(base)
-    _not_on_the_many_side(post)
     expect(
         not post.__table__.columns["user_id"].nullable,
         "`posts.user_id` accepts NULL, but every post needs a user; use `Mapped[int]`",
@@ -147,7 +147,6 @@ def _session_deletes(base: Any) -> None:
 
 def _posts_stay(base: Any) -> None:
     user, post = _classes(base)
-    _not_on_the_many_side(post)
     expect(
         post.__table__.columns["user_id"].nullable,
         "a post without a user has NULL in `user_id`, and `Mapped[int]` forbids NULL",
@@ -176,7 +175,6 @@ def _posts_stay(base: Any) -> None:
 
 def _repair(base: Any) -> None:
     user, post = _classes(base)
-    _not_on_the_many_side(post)
     statements, left, refused = _delete_mira(base, loaded=False)
     expect(
         refused is None or not any(s.startswith("UPDATE posts") for s in statements),
@@ -235,7 +233,9 @@ def _delete_by_name(answer: Any) -> None:
         "the answer should be the function `delete_user`, without brackets",
     )
     people = _people(blog.User, blog.Post)
-    with playground(blog.Base, *people, blog.User(name="pia")) as session:
+    with playground(
+        blog.Base, *people, blog.User(name="pia"), blog.User(name="rosa")
+    ) as session:
 
         def names() -> list[str]:
             with Session(session.get_bind()) as second:
@@ -259,6 +259,10 @@ def _delete_by_name(answer: Any) -> None:
             found is True,
             f"a user without posts was deleted, and your function returned {found!r}, not True",
         )
+        expect(
+            names() == ["mira", "olaf", "rosa"],
+            "a user of another name is gone as well; delete the one user of that name",
+        )
         found = _call(answer, session, "mira", "a user who has posts")
         expect(
             found is False,
@@ -272,7 +276,7 @@ def _delete_by_name(answer: Any) -> None:
                 "after the refused delete the Session cannot be used; call `session.rollback()`",
             )
         expect(
-            names() == ["mira", "olaf"] and posts == 4,
+            names() == ["mira", "olaf", "rosa"] and posts == 4,
             "rows are missing that should have stayed: a user who has posts is left alone, posts and all",
         )
         _call(answer, session, "nobody", "a name that no user has")
@@ -329,6 +333,14 @@ EXERCISES = [
                 f"{_BASE}class User(UserColumns, Base):\n    pass\n\n\nanswer = Base",
                 '"posts"',
             ),
+            Wrong(
+                _mapping('cascade="all, delete-orphan"', back=""),
+                "post.user is still None",
+            ),
+            Wrong(
+                _mapping('back_populates="user", cascade="delete-orphan"'),
+                "needs delete beside it",
+            ),
         ),
     ),
     Exercise(
@@ -371,8 +383,8 @@ EXERCISES = [
             'Add `cascade="all, delete-orphan"` at `User.posts`; `passive_deletes` and `ondelete` stay.',
         ),
         code=_mapping(_PASSIVE, _BY_DATABASE),
-        reason="It failed when `user.posts` had been read. Now loaded posts are deleted by the Session, and all "
-        "others by the database.",
+        reason="It failed when `user.posts` had been read. With the cascade the Session deletes posts that were read, "
+        "and the database all others.",
         wrong=(
             Wrong(
                 _mapping('back_populates="user", passive_deletes=True', _BY_DATABASE),
@@ -480,6 +492,17 @@ EXERCISES = [
     return False
 """,
                 "cannot be deleted, and your function returned True",
+            ),
+            Wrong(
+                """def delete_user(session, name):
+    known = session.scalars(select(blog.User.name)).all()
+    for user in session.scalars(select(blog.User)).all():
+        if name in known and not user.posts:
+            session.delete(user)
+    session.commit()
+    return name in known
+""",
+                "a user of another name",
             ),
         ),
     ),
