@@ -53,11 +53,12 @@ def fake_postgres(folder: Path, version: str = "17.2") -> Path:
     return folder
 
 
-def ask(url: str, statement: str):
+def ask(url: str, statement: str, rows: bool = True):
     import psycopg
 
     with psycopg.connect(url.replace("+psycopg", ""), connect_timeout=5) as connection:
-        return connection.execute(statement).fetchone()[0]
+        cursor = connection.execute(statement)
+        return cursor.fetchone()[0] if rows else None
 
 
 @posix
@@ -241,7 +242,7 @@ def test_it_is_stopped_when_the_command_fails(installed, temporary):
 def test_rows_of_the_kept_server_are_found_again(installed, temporary, monkeypatch):
     monkeypatch.setattr(postgres, "ASIDE", temporary / "a b")
     with postgres.server(keep=True) as url:
-        ask(url, "CREATE TABLE kept AS SELECT 42 AS answer; SELECT 1")
+        ask(url, "CREATE TABLE kept AS SELECT 42 AS answer", rows=False)
         with (
             pytest.raises(CommandError, match="already running"),
             postgres.server(keep=True),
@@ -332,10 +333,16 @@ def test_the_next_run_ends_an_orphan_and_leaves_other_runs_alone(installed, temp
 def test_a_number_that_belongs_to_another_process_is_left_alone(tmp_path):
     data = tmp_path / "data"
     data.mkdir()
-    with subprocess.Popen(["sleep", "60"]) as stranger:
-        (data / "postmaster.pid").write_text(f"{stranger.pid}\n{data}\n")
+    stranger = subprocess.Popen(["sleep", "60"])
+    (data / "postmaster.pid").write_text(f"{stranger.pid}\n{data}\n")
+    try:
+        until = time.monotonic() + 5
+        while not children.alive(stranger.pid, "sleep"):
+            assert time.monotonic() < until
+            time.sleep(0.01)
         assert not children.alive(stranger.pid, str(data))
-        assert children.alive(stranger.pid, "sleep")
         postgres.end_orphan(data)
         assert stranger.poll() is None
+    finally:
         stranger.kill()
+        stranger.wait()

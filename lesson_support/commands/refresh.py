@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import copy
 import json
 import os
 import re
@@ -102,7 +103,7 @@ def dumps(notebook) -> str:
     from nbformat.v4 import rwbase
 
     nbformat.validate(notebook)
-    parts = rwbase.split_lines(rwbase.strip_transient(notebook))
+    parts = rwbase.split_lines(rwbase.strip_transient(copy.deepcopy(notebook)))
     return json.dumps(parts, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
@@ -115,9 +116,7 @@ def read(path: Path):
         for index, cell in enumerate(raw["cells"]):
             cell.setdefault("id", f"cell-{index}")
         raw["nbformat_minor"] = max(raw["nbformat_minor"], 5)
-        notebook = nbformat.reads(
-            json.dumps(raw), as_version=4
-        )  # joins lines that are stored apart
+        notebook = nbformat.reads(json.dumps(raw), as_version=4)
         nbformat.validate(notebook)
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror}") from error
