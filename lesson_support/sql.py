@@ -280,7 +280,7 @@ class _Log:
             context.isinsert and cursor.rowcount > 0
         ):
             statement.count = statement.count or 0
-            context.cursor = _CountingCursor(cursor, statement)
+            context.cursor = _CountingCursor(context.cursor, statement)
         elif cursor.rowcount >= 0 and not isinstance(statement.element, DDLElement):
             statement.count = (statement.count or 0) + cursor.rowcount
 

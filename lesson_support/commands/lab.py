@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from lesson_support.commands import PROJECT, CommandError, children, postgres
+from lesson_support.commands import PROJECT, CommandError, children, postgres, setup
 
 NOTEBOOKS = PROJECT / "notebooks"
 FIRST = NOTEBOOKS / "00-start-here.ipynb"
@@ -88,6 +89,19 @@ def choose_port(asked: int | None) -> int:
     return asked
 
 
+def quieten() -> None:
+    """Lets a `.venv` of ours start without the question about news; a learner's settings stay.
+
+    https://jupyterlab.readthedocs.io/en/stable/user/directories.html#overrides-json
+    """
+    folder = Path(sys.prefix) / "share" / "jupyter" / "lab" / "settings"
+    quiet = {"fetchNews": "false", "checkForUpdates": False}
+    if setup.inside_venv():
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"@jupyterlab/apputils-extension:notification": quiet})
+        (folder / "overrides.json").write_text(text, encoding="utf-8")
+
+
 def jupyter(notebook: Path, port: int, browser: bool, rest: list[str]) -> list[str]:
     """The command that starts JupyterLab on a notebook."""
     root = PROJECT if notebook.is_relative_to(PROJECT) else notebook.parent
@@ -99,7 +113,6 @@ def jupyter(notebook: Path, port: int, browser: bool, rest: list[str]) -> list[s
         f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",
         "--ServerApp.answer_yes=True",
-        "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
         "--Application.log_level=WARN",
@@ -134,6 +147,7 @@ def main(args: list[str]) -> int:
         print(
             f"JupyterLab opens at http://localhost:{port}/lab. To stop it, press Ctrl-C here."
         )
+        quieten()
         command = jupyter(notebook, port, not options.no_browser, args[cut + 1 :])
         code = children.run(command, env=environment, cwd=PROJECT)
     return 0 if code in (130, -signal.SIGINT) else code
