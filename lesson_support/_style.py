@@ -13,7 +13,7 @@ color:inherit;padding:0;margin:0;border:0}
 .ls .ls-line{margin:8px 0 2px;color:var(--jp-content-font-color2,#666)}
 .ls .ls-line code{color:var(--jp-content-font-color1,inherit)}
 .ls .ls-mark{font-weight:600;margin:4px 0 4px 12px;letter-spacing:.04em;font-size:.86em}
-.ls.ls pre.ls-stmt{margin:4px 0 0 12px;padding:4px 8px;white-space:pre-wrap;overflow-wrap:anywhere;\
+.ls.ls pre.ls-stmt{margin:4px 0 0 12px;padding:4px 8px;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;\
 background:var(--jp-cell-editor-background,rgba(127,127,127,.1))}
 .ls .ls-said{margin:0 0 6px 12px;padding:0 8px;color:var(--jp-content-font-color1,inherit)}
 .ls .ls-said div:last-child{font-style:italic}

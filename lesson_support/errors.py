@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import re
 import sys
+import textwrap
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,6 +34,14 @@ class _Rule(NamedTuple):
     )
 
 
+# The red box of a notebook breaks long lines inside words.
+_WRAP = textwrap.TextWrapper(
+    width=88,
+    subsequent_indent="    ",
+    break_long_words=False,
+    break_on_hyphens=False,
+    replace_whitespace=False,
+)
 _AGAIN = "session.rollback() if the Session is still open, then run the cell again"
 
 _TAKEN_AWAY = (
@@ -87,6 +96,13 @@ _RULES = {
     "group": _Rule(
         "the database refused: a selected column is neither grouped nor counted (GROUP BY)",
         "put the column into group_by(...), or into a function such as func.count(...)",
+        "DatabaseError",
+    ),
+    "aggregate": _Rule(
+        "the database refused: a count, sum or place of many rows stands where rows are chosen one "
+        "by one (WHERE)",
+        "a condition on func.count(...) or func.sum(...) goes into having(...), after group_by(...); "
+        "a window function such as row_number() goes into a subquery first",
         "DatabaseError",
     ),
     "syntax": _Rule(
@@ -171,6 +187,7 @@ _SQLSTATES = {
     "2BP01": "needed",
     "42601": "syntax",
     "42803": "group",
+    "42P20": "aggregate",  # a window function in WHERE
     "42830": "key target",
     "22001": "too long",
     "22003": "too big",
@@ -213,6 +230,7 @@ _SQLITE_TEXTS = {
     r"no such column|has no column named": "no column",
     r"ambiguous column name": "ambiguous",
     r"already exists|already another table": "exists",
+    r"misuse of (aggregate|window function)": "aggregate",
     r"syntax error|incomplete input|unrecognized token": "syntax",
     r"foreign key mismatch": "key target",
     r"FOREIGN KEY constraint failed": "foreign key",  # ON DELETE RESTRICT, seen as a trigger
@@ -321,6 +339,12 @@ _TODO_BY_CLASS = {
 }
 
 _TODO_BY_TEXT = {
+    r"both of the same direction": 'give the side that leads to the parent remote_side="Class.id", '
+    "with the name of this class",
+    r"unique\(\) method must be invoked": "write session.scalars(statement).unique().all(): "
+    "joinedload sends each parent once for each child",
+    r"is not available due to lazy=": "load it with the query, as in "
+    "select(...).options(selectinload(...)), or leave raiseload out",
     r"Can't compare a collection": "ask with any(): Program.courses.any() for at least one, "
     "~Program.courses.any() for none; contains(course) looks for one object",
     r"is ambiguous; it exists in multiple FROM": "use where(...) with the class before the "
@@ -417,7 +441,8 @@ def _show_in_ipython(shell, etype, value, tb, tb_offset=None) -> None:
     sys.last_type, sys.last_value, sys.last_traceback = etype, value, tb
     sys.last_exc = value
     try:
-        evalue, lines = _first_line(value), _lines(value, tb, shell.user_ns)
+        evalue = _first_line(value)
+        lines = [_WRAP.fill(line) for line in _lines(value, tb, shell.user_ns)]
     except Exception:  # a failure here must not hide the learner's own
         shell.showtraceback((etype, value, tb))
         return
@@ -461,6 +486,8 @@ def _rule(error: BaseException) -> _Rule | None:
     if not isinstance(error, exc.DBAPIError) or orig is None:
         return None
     name = _SQLSTATES.get(getattr(orig, "sqlstate", None) or "")
+    if name == "group" and "GROUP BY" not in _said(orig):
+        name = "aggregate"  # one sqlstate for both; GROUP BY is never translated
     sqlite_name = getattr(orig, "sqlite_errorname", None)
     if sqlite_name:
         primary = "_".join(sqlite_name.split("_")[:2])

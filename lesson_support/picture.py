@@ -15,7 +15,7 @@ __all__ = ["bars", "diagram"]
 
 # Monospace metrics, so that the picture never depends on the fonts of the machine that drew it.
 _BAR = 40
-_CHAR, _ROW, _PAD, _GAP, _LOOP = 7.3, 22, 10, 120, 34
+_CHAR, _ROW, _PAD, _GAP, _LOOP = 7.3, 22, 10, 120, 64
 _CSS = (
     "svg{color:#1f2328;background:#fff}"
     "@media(prefers-color-scheme:dark){svg{color:#e6edf3;background:#161b22}}"
@@ -211,7 +211,8 @@ def _layout(metadata: MetaData) -> tuple[dict[str, _Box], float, float]:
     for table in tables:
         parents = {key.referred_table.fullname for key in table.foreign_key_constraints}
         parents -= {table.fullname}
-        depth[table.fullname] = max((depth.get(p, 0) + 1 for p in parents), default=0)
+        placed = parents & depth.keys()  # in a circle, one of the two must come first
+        depth[table.fullname] = max((depth[p] + 1 for p in placed), default=0)
     boxes, x, bottom = {}, 8.0, 0.0
     for column in range(max(depth.values()) + 1):
         y, widest = 8.0, 0.0
@@ -283,11 +284,14 @@ def _line(link: _Link, parent: _Box, child: _Box, nth: int, height: float) -> st
     The second and later lines from a parent turn further left and keep their words further out.
     """
     y1, y2 = parent.middle(link.key[0]), child.middle(link.columns[0])
-    x1 = parent.x + parent.width
     to_itself = parent is child
-    x2, back = (x1, 1) if to_itself else (child.x, -1)
+    leftwards = child.depth < parent.depth
+    x1, out = (parent.x, -1) if leftwards else (parent.x + parent.width, 1)
+    x2, back = (child.x + child.width, 1) if leftwards or to_itself else (child.x, -1)
     if to_itself:
-        turn = f"H{x1 + _LOOP - 6:.0f}V{y2:.0f}"
+        turn = f"H{x1 + 28:.0f}V{y2:.0f}"
+    elif leftwards:
+        turn = f"H{(x1 + x2) / 2 + 12 * (nth + 1):.0f}V{y2:.0f}"
     elif child.depth - parent.depth > 1:
         turn = f"H{x1 + 20:.0f}V{height - 6:.0f}H{x2 - 30:.0f}V{y2:.0f}"
     else:
@@ -298,12 +302,19 @@ def _line(link: _Link, parent: _Box, child: _Box, nth: int, height: float) -> st
         else f"M{x2 + 12 * back:.0f} {y2:.0f}L{x2:.0f} {y2 - 7:.0f}M{x2 + 12 * back:.0f} {y2:.0f}"
         f"L{x2:.0f} {y2 + 7:.0f}"
     )
-    path = f'<path class="l" d="M{x1:.0f} {y1:.0f}{turn}H{x2:.0f}M{x1 + 8:.0f} {y1 - 6:.0f}v12{foot}"/>'
-    if to_itself:
-        return path
+    path = (
+        f'<path class="l" d="M{x1:.0f} {y1:.0f}{turn}H{x2:.0f}'
+        f'M{x1 + 8 * out:.0f} {y1 - 6:.0f}v12{foot}"/>'
+    )
     one, many = "0..1" if link.nullable else "one", "0..1" if link.unique else "many"
+    if to_itself:
+        return (
+            f'{path}<text class="b" x="{x1 + 33:.0f}" y="{y1 + 4:.0f}">{one}</text>'
+            f'<text class="b" x="{x1 + 33:.0f}" y="{y2 + 4:.0f}">{many}</text>'
+        )
     above = y1 - 9 - 15 * nth
+    anchors = {1: "", -1: ' text-anchor="end"'}
     return (
-        f'{path}<text class="b" x="{x1 + 7:.0f}" y="{above:.0f}">{one}</text>'
-        f'<text class="b" x="{x2 - 7:.0f}" y="{y2 - 11:.0f}" text-anchor="end">{many}</text>'
+        f'{path}<text class="b" x="{x1 + 7 * out:.0f}" y="{above:.0f}"{anchors[out]}>{one}</text>'
+        f'<text class="b" x="{x2 + 7 * back:.0f}" y="{y2 - 11:.0f}"{anchors[back]}>{many}</text>'
     )

@@ -48,6 +48,7 @@ _KEYWORDS = re.compile(
     r"|PRAGMA|DEFAULT|CHECK|CONSTRAINT|EXISTS|LIKE|BETWEEN|UNION|WITH|CASE|WHEN|THEN|ELSE|END)\b"
 )
 _ENDS = " (its block ends)"
+_NO_SQL = "(SQLAlchemy could not make SQL of this statement)"
 _quiet: ContextVar[bool] = ContextVar("lesson_support_quiet", default=False)
 _logs: dict[Engine, _Log] = {}
 
@@ -184,7 +185,10 @@ class _Statement:
 
     @property
     def key(self) -> tuple:
-        return (self.sent[0][0] if self.sent else id(self), self.error)
+        text = self.sent[0][0] if self.sent else ""
+        # SQLite has one text for two rows and for four, PostgreSQL one for each number
+        rows = len(self.rows) if text.startswith("INSERT") else 0
+        return (text or id(self), rows, self.error)
 
 
 class _Log:
@@ -285,10 +289,14 @@ class _Log:
             statement.count = (statement.count or 0) + cursor.rowcount
 
     def _failed(self, context) -> None:
-        if self._open is not None and not _quiet.get():
-            self._open.error = repr(
-                explain(context.sqlalchemy_exception or context.original_exception)
-            )
+        if _quiet.get():
+            return
+        said = repr(explain(context.sqlalchemy_exception or context.original_exception))
+        last = self._entries[-1] if self._entries else None
+        if context.statement is None and getattr(last, "word", "") == "COMMIT":
+            last.word += f" -> {said}"  # a deferred constraint is checked only here
+        elif self._open is not None:
+            self._open.error = said
 
 
 class _CountingCursor:
@@ -394,9 +402,8 @@ def _told_neutral(statement: _Statement) -> tuple[str, list[str]]:
     try:
         return _neutral(statement)
     except Exception:  # one odd statement must not hide the others
-        return _tidy(
-            statement.sent[0][0] if statement.sent else str(statement.element)
-        ), []
+        made = statement.sent[0][0] if statement.sent else _NO_SQL
+        return _tidy(made), []
 
 
 def _pairs(row: Any) -> str:
@@ -477,9 +484,11 @@ def _blocks(entries: list[_Mark | _Statement]) -> Iterator[_Block]:
             _tidy(sent[0]) if sent else text,
             values[:_SHOWN_VALUES],
             sum(len(s.rows) or 1 for s in group) if values else 0,
-            max(1, len(sent)),
-            len(group),
-            _effect(text, sum(counts) if counts else None, group[0].error),
+            max(text != _NO_SQL, len(sent)),
+            len(group) if text != _NO_SQL else 0,
+            "not sent"
+            if text == _NO_SQL
+            else _effect(text, sum(counts) if counts else None, group[0].error),
         )
 
 

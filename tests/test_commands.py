@@ -18,6 +18,7 @@ import pytest
 from lesson_support.commands import (
     PROJECT,
     CommandError,
+    answers,
     children,
     doctor,
     lab,
@@ -471,6 +472,40 @@ def test_refresh_stores_only_from_the_reference(monkeypatch):
         CommandError, match=r"stored from SQLAlchemy 2\.1\.\d+, and this is 2\.0\.58"
     ):
         refresh.check_reference()
+
+
+def test_refresh_of_all_writes_the_page_of_answers(
+    written, reference, monkeypatch, tmp_path, capsys
+):
+    async def nothing_failed(paths, run):
+        return []
+
+    index, page = tmp_path / "index.yml", tmp_path / "find-an-answer.md"
+    monkeypatch.setattr(refresh, "refresh", nothing_failed)
+    monkeypatch.setattr(refresh, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(answers, "PROJECT", tmp_path)
+    monkeypatch.setattr(answers, "PAGE", page)
+    monkeypatch.setattr(answers.read, "__defaults__", (index,))
+    path = written(code("1", "one"))
+    line = "- {id: T001, ask: What is this for, lesson: 01-a, heading: A cell}\n"
+    index.write_text(line, encoding="utf-8")
+
+    assert refresh.main([str(path)]) == 0
+    assert not page.exists(), "one notebook was named"
+    assert refresh.main(["--check"]) == 1, "there is no page"
+    assert refresh.main([]) == 0
+    assert "(../notebooks/01-a.ipynb#A-cell)" in page.read_text(encoding="utf-8")
+    assert refresh.main(["--check"]) == 0
+
+    index.write_text(line.replace("What", "How"), encoding="utf-8")
+    before = page.read_bytes()
+    capsys.readouterr()
+    assert refresh.main(["--check"]) == 1
+    assert "not the page of its index; run: refresh" in capsys.readouterr().out
+    assert page.read_bytes() == before
+    index.write_text("- [", encoding="utf-8")
+    assert refresh.main([]) == 1
+    assert "must be a list" in capsys.readouterr().out
 
 
 # --- doctor and reset

@@ -43,7 +43,8 @@ def the_error(outputs: list):
 
 
 def lines_of(error) -> list[str]:
-    return "\n".join(error.traceback).splitlines()
+    """The lines of the red box, with those joined that were broken at its width."""
+    return "\n".join(error["traceback"]).replace("\n    ", " ").splitlines()
 
 
 # Cell, class, neutral first line, the learner's line, a part of the advice.
@@ -243,7 +244,7 @@ def test_an_interrupted_cell_stops_at_once(database):
         )
         assert stopped["after"] < 2
         assert stopped["evalue"] == "interrupted: the cell stopped before its end"
-        lines = "\n".join(stopped["traceback"]).splitlines()
+        lines = lines_of(stopped)
         assert lines[1].startswith("your line 4: session.execute(text(")
         assert "run session.rollback() if a Session is open" in "".join(lines)
         assert len(lines) < 10

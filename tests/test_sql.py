@@ -300,6 +300,43 @@ def test_the_end_of_a_block_is_named_also_where_it_sends_all(run):
     assert plain.endswith("COMMIT")
 
 
+def test_a_refused_commit_is_told_at_the_commit(run):
+    run(
+        "from sqlalchemy import ForeignKey\n"
+        "from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column\n"
+        "class Late(DeclarativeBase): pass\n"
+        "class Parent(Late):\n"
+        "    __tablename__ = 'parents'\n"
+        "    id: Mapped[int] = mapped_column(primary_key=True)\n"
+        "class Child(Late):\n"
+        "    __tablename__ = 'children'\n"
+        "    id: Mapped[int] = mapped_column(primary_key=True)\n"
+        "    parent_id: Mapped[int] = mapped_column(\n"
+        "        ForeignKey('parents.id', deferrable=True, initially='DEFERRED'))\n"
+        "fresh_tables(engine, Late)"
+    )
+    [(plain, html)] = run(
+        "with Session(engine) as session:\n"
+        "    session.add(Child(parent_id=9))\n"
+        "    try:\n"
+        "        session.commit()\n"
+        "    except Exception:\n"
+        "        session.rollback()"
+    )
+    assert "-> 1 row inserted" in plain
+    assert "COMMIT -> IntegrityError: the database refused: a key would point" in plain
+    assert "COMMIT -&gt; IntegrityError" in html
+
+
+def test_inserts_of_different_length_are_told_apart(run):
+    [(plain, _)] = run(
+        "with engine.begin() as c:\n"
+        "    for names in (['A'], ['B', 'C']):\n"
+        "        c.execute(insert(Program), [{'name': name} for name in names])"
+    )
+    assert "-> 1 row inserted" in plain and "-> 2 rows inserted" in plain
+
+
 def test_a_long_list_is_cut(run):
     [(plain, html)] = run(
         "with Session(engine) as session:\n"

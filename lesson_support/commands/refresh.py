@@ -9,7 +9,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from lesson_support.commands import PROJECT, CommandError, children, setup
+from lesson_support.commands import PROJECT, CommandError, answers, children, setup
 
 NOTEBOOKS = PROJECT / "notebooks"
 KERNEL = {
@@ -223,6 +223,21 @@ def find(names: list[str]) -> list[Path]:
     return found
 
 
+def refresh_answers(write: bool) -> list[str]:
+    """Stores the page of answers as its index says, or only looks at it; returns failures."""
+    try:
+        if write:
+            answers.write()
+        elif answers.page(answers.read()) != answers.PAGE.read_text(encoding="utf-8"):
+            name = os.path.relpath(answers.PAGE)
+            return [f"{name}: not the page of its index; run: refresh"]
+    except OSError as error:
+        return [f"{os.path.relpath(answers.PAGE)} cannot be used: {error.strerror}"]
+    except CommandError as error:
+        return [str(error)]
+    return []
+
+
 def main(args: list[str]) -> int:
     """Refreshes or checks notebooks; exit code 1 where one fails or is not in its stored form."""
     parser = argparse.ArgumentParser(
@@ -244,6 +259,8 @@ def main(args: list[str]) -> int:
     with children.tidy_end(), tempfile.TemporaryDirectory(prefix="lessons-") as folder:
         os.environ.update(children.apart(Path(folder)))
         failures = asyncio.run(refresh(paths, run=not options.check))
+    if not options.notebooks:
+        failures += refresh_answers(write=not options.check)
     for line in failures:
         print(line)
     return 1 if failures else 0
