@@ -183,13 +183,14 @@ def mapped_class(base: Any, table: str) -> type:
         NotYet: when `base` is no `Base`, or has no such class.
     """
     mapped = hasattr(base, "registry") and hasattr(base, "metadata")
+    name = getattr(base, "__name__", None)
     expect(
-        mapped or getattr(base, "__name__", "") != "Base",
-        "your `Base` does not inherit from `DeclarativeBase`",
+        mapped or name not in ("Base", "Blog"),
+        f"your `{name}` does not inherit from `DeclarativeBase`",
     )
     expect(
         mapped and not hasattr(base, "__table__"),
-        f"the answer should be your `Base`, not {getattr(base, '__name__', None) or _kind(base)}",
+        f"the answer should be your base class, not {name or _kind(base)}",
     )
     for mapper in base.registry.mappers:
         if getattr(mapper.local_table, "name", "") == table:

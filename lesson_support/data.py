@@ -123,6 +123,7 @@ def _empty_workspace(connection: Connection) -> None:
 def _empty_sqlite(connection: Connection) -> bool:
     """Empty the file, unless there is something in it that the lessons did not make."""
     driver = connection.connection.driver_connection
+    driver.rollback()  # a COMMIT that a deferred rule refused leaves its transaction open
     in_memory = not driver.execute("PRAGMA database_list").fetchone()[2]
     mark = driver.execute("PRAGMA application_id").fetchone()[0]
     anything = driver.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]

@@ -330,7 +330,8 @@ _TODO_BY_CLASS = {
     "NoForeignKeysError": "the many side needs mapped_column(ForeignKey(...)) that points at "
     "the one side",
     "AmbiguousForeignKeysError": "there are two keys between these tables: name the right one "
-    "with relationship(foreign_keys=...)",
+    "with relationship(foreign_keys=...); columns that are one key together belong in one "
+    "ForeignKeyConstraint([...], [...]) in __table_args__",
     "ObjectNotExecutableError": "wrap a plain string in text(...)",
     "TimeoutError": "too many Sessions are open: close them, best with `with Session(engine) "
     "as session:`",
@@ -349,6 +350,8 @@ _TODO_BY_TEXT = {
     "~Program.courses.any() for none; contains(course) looks for one object",
     r"is ambiguous; it exists in multiple FROM": "use where(...) with the class before the "
     "column, as in where(Course.id == 1)",
+    r"Can't flush None value": "a collection holds objects only: run session.rollback(), then "
+    "append an object instead of None",
     r"Can't reconnect": "its connection was closed, by an interrupt or because connect(...) ran "
     "again: run session.rollback(), then go on",
     r"is already defined for this MetaData|Multiple classes found": "run the cell that defines "

@@ -118,7 +118,7 @@ class _Link(NamedTuple):
 
 
 def _rows(table: Table) -> list[tuple[str, str, str, str]]:
-    """Per column: its key marks, name, type, and "not null"."""
+    """Per column: its key marks, name, type, and "not null"; then the columns unique together."""
     foreign = {
         column.name for key in table.foreign_key_constraints for column in key.columns
     }
@@ -135,7 +135,12 @@ def _rows(table: Table) -> list[tuple[str, str, str, str]]:
         ]
         null = "" if column.nullable else "not null"
         rows.append((" ".join(marks), column.name, str(column.type), null))
-    return rows
+    together = [
+        tuple(column.name for column in table.columns if column.name in names)
+        for names in _unique(table)
+        if len(names) > 1
+    ]
+    return rows + [("UQ", _named(names), "", "") for names in sorted(together)]
 
 
 def _unique(table: Table) -> set[tuple[str, ...]]:
@@ -268,26 +273,41 @@ def _svg(metadata: MetaData) -> str:
             ]
             parts.append("</text>")
     before: Counter[str] = Counter()
+    ends: dict[tuple[float, float, int], list[str]] = {}
     for link in _links(metadata):
-        parts.append(
-            _line(
-                link, boxes[link.parent], boxes[link.child], before[link.parent], height
-            )
-        )
+        parent, child = boxes[link.parent], boxes[link.child]
+        line, words = _line(link, parent, child, before[link.parent], height)
+        parts.append(line)
         before[link.parent] += 1
+        for place, word in words:
+            if word not in ends.setdefault(place, []):
+                ends[place].append(word)
+    for (x, y, side), words in ends.items():
+        anchor = ' text-anchor="end"' if side < 0 else ""
+        parts.append(
+            f'<text class="b" x="{x:.0f}" y="{y:.0f}"{anchor}>{" or ".join(sorted(words, reverse=True))}</text>'
+        )
     return "".join(parts) + "</svg>"
 
 
-def _line(link: _Link, parent: _Box, child: _Box, nth: int, height: float) -> str:
-    """A line from the one side (a bar) to the many side (a crow's foot), with both words.
+def _line(
+    link: _Link, parent: _Box, child: _Box, nth: int, height: float
+) -> tuple[str, list[tuple[tuple[float, float, int], str]]]:
+    """A line from the one side (a bar) to the many side (a crow's foot), and a word for each end.
 
-    The second and later lines from a parent turn further left and keep their words further out.
+    The second and later lines from a parent turn further left. Several columns of one key are
+    held together by a bracket.
     """
-    y1, y2 = parent.middle(link.key[0]), child.middle(link.columns[0])
     to_itself = parent is child
     leftwards = child.depth < parent.depth
     x1, out = (parent.x, -1) if leftwards else (parent.x + parent.width, 1)
     x2, back = (child.x + child.width, 1) if leftwards or to_itself else (child.x, -1)
+    start, x1, y1 = _bracket(parent, link.key, x1, out)
+    end, x2, y2 = _bracket(child, link.columns, x2, back)
+    if (
+        leftwards
+    ):  # the other way round between two tables; apart from the line that is there
+        y1, y2 = y1 + 6, y2 + 6
     if to_itself:
         turn = f"H{x1 + 28:.0f}V{y2:.0f}"
     elif leftwards:
@@ -303,18 +323,25 @@ def _line(link: _Link, parent: _Box, child: _Box, nth: int, height: float) -> st
         f"L{x2:.0f} {y2 + 7:.0f}"
     )
     path = (
-        f'<path class="l" d="M{x1:.0f} {y1:.0f}{turn}H{x2:.0f}'
+        f'<path class="l" d="{start}{end}M{x1:.0f} {y1:.0f}{turn}H{x2:.0f}'
         f'M{x1 + 8 * out:.0f} {y1 - 6:.0f}v12{foot}"/>'
     )
     one, many = "0..1" if link.nullable else "one", "0..1" if link.unique else "many"
     if to_itself:
-        return (
-            f'{path}<text class="b" x="{x1 + 33:.0f}" y="{y1 + 4:.0f}">{one}</text>'
-            f'<text class="b" x="{x1 + 33:.0f}" y="{y2 + 4:.0f}">{many}</text>'
-        )
-    above = y1 - 9 - 15 * nth
-    anchors = {1: "", -1: ' text-anchor="end"'}
-    return (
-        f'{path}<text class="b" x="{x1 + 7 * out:.0f}" y="{above:.0f}"{anchors[out]}>{one}</text>'
-        f'<text class="b" x="{x2 + 7 * back:.0f}" y="{y2 - 11:.0f}"{anchors[back]}>{many}</text>'
-    )
+        return path, [((x1 + 12, y1 - 5, 1), one), ((x1 + 33, y2 + 4, 1), many)]
+    return path, [
+        ((x1 + 12 * out, y1 - 5, out), one),
+        ((x2 + 16 * back, y2 - 5, back), many),
+    ]
+
+
+def _bracket(
+    box: _Box, columns: tuple[str, ...], x: float, out: int
+) -> tuple[str, float, float]:
+    """Where a key's line meets its table; before that, a bracket around several columns."""
+    lines = [box.middle(column) for column in columns]
+    if len(lines) == 1:
+        return "", x, lines[0]
+    top, bottom = min(lines), max(lines)
+    shape = f"M{x:.0f} {top:.0f}h{6 * out}V{bottom:.0f}h{-6 * out}"
+    return shape, x + 6 * out, (top + bottom) / 2

@@ -14,11 +14,13 @@ from sqlalchemy import (
     ForeignKey,
     Integer,
     LargeBinary,
+    MetaData,
     String,
     Table,
     create_engine,
     event,
     func,
+    insert,
     inspect,
     make_url,
     select,
@@ -657,6 +659,22 @@ def test_second_engine_on_the_same_workspace(workspace):
         assert connection.scalar(text("PRAGMA foreign_keys")) == 0
     second.dispose()
     engine.dispose()
+
+
+def test_after_a_commit_that_the_database_refused(engine):
+    """On SQLite the transaction stays open, and goes back to the pool like that."""
+    metadata = MetaData()
+    Table("p", metadata, Column("id", Integer, primary_key=True))
+    key = ForeignKey("p.id", deferrable=True, initially="DEFERRED")
+    child = Table("c", metadata, Column("p_id", Integer, key))
+    metadata.create_all(engine)
+    connection = engine.connect()
+    connection.execute(insert(child), {"p_id": 7})
+    with pytest.raises(IntegrityError):
+        connection.commit()
+    connection.close()
+    data.fresh_tables(engine, university.Base)
+    assert set(inspect(engine).get_table_names()) == {"programs", "courses"}
 
 
 def test_open_session_gets_a_sentence(engine):

@@ -319,7 +319,7 @@ def test_diagram_of_a_tree_two_keys_and_odd_names():
         there: Mapped[int | None] = mapped_column(ForeignKey(Node.id), unique=True)
 
     shown = diagram(Odd)
-    assert {"a <node> & 'more'", "0..1", "many", "one"} <= words_in(picture_of(shown))
+    assert {"a <node> & 'more'", "one or 0..1", "many"} <= words_in(picture_of(shown))
     assert "leaf: at most one of leaf to one or none of" in repr(shown)
 
 
@@ -347,6 +347,17 @@ def test_diagram_knows_every_way_to_be_unique():
         in text
     )
     assert "at most one of extra" in text and "PK FK id" in text
+    assert "UQ (pa, pb)" in text
+
+
+def test_diagram_says_a_word_once_where_lines_start_together():
+    metadata = MetaData()
+    Table("a", metadata, Column("id", Integer, primary_key=True))
+    b = Table("b", metadata, Column("id", Integer, primary_key=True))
+    for name in ("x", "y", "z"):
+        b.append_column(Column(name, ForeignKey("a.id"), nullable=name == "z"))
+    words = [text for text in picture_of(diagram(metadata)).itertext()]
+    assert [words.count(word) for word in ("one or 0..1", "many", "one")] == [1, 3, 0]
 
 
 def test_diagram_of_tables_that_need_each_other_is_quiet(recwarn):

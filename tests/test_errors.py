@@ -9,11 +9,31 @@ import nbformat
 import pytest
 from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
-from sqlalchemy import create_engine, exc, insert, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Integer,
+    MetaData,
+    Table,
+    create_engine,
+    exc,
+    insert,
+    join,
+    select,
+    text,
+)
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    mapped_column,
+    relationship,
+)
+from sqlalchemy.orm.exc import FlushError
 
 from lesson_support import LessonError, connect, explain
 from lesson_support import errors as module
+from lesson_support.check import playground
 from lesson_support.errors import connection_sentence, install_handler
 from lesson_support.university import Base, Course, Program
 
@@ -315,6 +335,14 @@ TABLES = (
             "CREATE TABLE p (id INTEGER)",
             "DatabaseError: ... a table or an index with this name is",
         ),
+        (
+            "SELECT p_id FROM c WHERE count(id) > 1",
+            "DatabaseError: ... a count, sum or place of many rows stands where rows are",
+        ),
+        (
+            "SELECT id FROM c WHERE row_number() OVER (ORDER BY id) = 1",
+            "DatabaseError: ... a count, sum or place of many rows stands where rows are",
+        ),
         ("SELEC", "DatabaseError: ... this is no correct SQL (syntax)"),
         ("SELECT 'a", "DatabaseError: ... this is no correct SQL (syntax)"),
         ("SELECT nofunction(1)", "Error: the database refused this statement"),
@@ -447,6 +475,41 @@ def test_explain_takes_any_exception():
     assert repr(explain(KeyboardInterrupt())).startswith(
         "KeyboardInterrupt: interrupted"
     )
+
+
+def test_none_in_a_collection_says_what_to_do():
+    class Base(DeclarativeBase):
+        pass
+
+    class Parent(Base):
+        __tablename__ = "parents"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        children: Mapped[list[Child]] = relationship()
+
+    class Child(Base):
+        __tablename__ = "children"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        parent_id: Mapped[int] = mapped_column(ForeignKey("parents.id"))
+
+    with playground(Base) as session:
+        session.add(Parent(children=[None]))
+        with pytest.raises(FlushError) as caught:
+            session.flush()
+    assert "append an object instead of None" in explain(caught.value).html
+
+
+def test_two_columns_of_one_key_get_their_own_advice():
+    metadata = MetaData()
+    Table("p", metadata, *(Column(name, Integer, primary_key=True) for name in "ab"))
+    Table(
+        "c",
+        metadata,
+        Column("pa", ForeignKey("p.a")),
+        Column("pb", ForeignKey("p.b")),
+    )
+    with pytest.raises(exc.AmbiguousForeignKeysError) as caught:
+        join(metadata.tables["p"], metadata.tables["c"])
+    assert "ForeignKeyConstraint([...], [...])" in explain(caught.value).html
 
 
 @pytest.mark.parametrize(

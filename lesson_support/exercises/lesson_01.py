@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from datetime import date
-from inspect import get_annotations
 from typing import Any
 
-from sqlalchemy import Integer
 from sqlalchemy.exc import IntegrityError
 
 from ..check import (
@@ -15,64 +13,13 @@ from ..check import (
     Wrong,
     configured,
     expect,
-    mapped_class,
     playground,
 )
-
-_BASE = """class Base(DeclarativeBase):
-    pass
-
-
-"""
-
-
-def _classes(base: Any) -> tuple[Any, Any]:
-    """User and Post with the one foreign key in its place, or NotYet."""
-    user, post = mapped_class(base, "users"), mapped_class(base, "posts")
-    expect(
-        not user.__table__.foreign_keys,
-        "`users` holds a foreign key: there is room for one number in it, but a user has many posts; "
-        "the many side holds the key",
-    )
-    columns = post.__table__.columns
-    if "user_id" not in columns:
-        expect(
-            "user_id" not in vars(post),
-            "`user_id` is there but is no column; write `user_id: Mapped[int] = mapped_column(...)`",
-        )
-        raise NotYet(
-            f"the table `posts` has no column `user_id`; it has {', '.join(columns.keys())}"
-        )
-    column = columns["user_id"]
-    expect(
-        column.foreign_keys,
-        "`posts.user_id` is a number like any other: add `ForeignKey(...)` inside `mapped_column(...)`",
-    )
-    target = next(iter(column.foreign_keys)).target_fullname
-    expect(
-        target == "users.id",
-        f'the key points at "{target}"; it should name the table, a dot and the primary key: '
-        '"users.id"',
-    )
-    annotation = _annotation(post, "user_id")
-    expect(
-        isinstance(column.type, Integer) and (not annotation or "int" in annotation),
-        "`posts.user_id` is no whole number, but `users.id` is one; use `Mapped[int]`",
-    )
-    expect(
-        not column.primary_key,
-        "`posts.user_id` is part of the primary key, and `posts` has `id` for that; a foreign "
-        "key needs no `primary_key=True`",
-    )
-    expect(
-        not column.unique,
-        "`posts.user_id` is unique, so each user could have one post only",
-    )
-    return user, post
+from ._blog import BASE, annotated, keyed, linked
 
 
 def _which_side(base: Any) -> None:
-    user, post = _classes(base)
+    user, post = keyed(base)
     expect(
         not post.__table__.columns["user_id"].nullable,
         "`posts.user_id` accepts NULL, but every post has a user; use `Mapped[int]`",
@@ -84,51 +31,8 @@ def _which_side(base: Any) -> None:
     )
 
 
-def _linked(base: Any) -> tuple[Any, Any]:
-    """User and Post with both relationships, kept in step, or NotYet."""
-    user, post = _classes(base)
-    configured(base)
-    for cls, name in ((user, "posts"), (post, "user")):
-        expect(
-            name in cls.__mapper__.relationships,
-            f"`{cls.__name__}` has no relationship called `{name}`",
-        )
-        expect(
-            not cls.__mapper__.relationships[name].backref,
-            "`backref` makes the other attribute out of sight; write both, and give both `back_populates`",
-        )
-    expect(
-        user.__mapper__.relationships["posts"].uselist,
-        '`User.posts` leads to one object; write `Mapped[list["Post"]]`',
-    )
-    expect(
-        "list" not in _annotation(post, "user").lower(),
-        '`Post.user` is annotated as a list, but a post has one user; write `Mapped["User"]`',
-    )
-    ada, post_of_ada = user(name="ada"), post(title="Hello")
-    expect(
-        hasattr(ada.posts, "append"),
-        '`User.posts` is no list; write `Mapped[list["Post"]]`',
-    )
-    ada.posts.append(post_of_ada)
-    expect(
-        post_of_ada.user is ada,
-        "after `ada.posts.append(post)`, `post.user` is still None; link both sides with `back_populates`",
-    )
-    other = post(title="Again", user=ada)
-    expect(
-        other in ada.posts,
-        "after `post.user = ada`, the post is not in `ada.posts`; `back_populates` belongs on both sides",
-    )
-    return user, post
-
-
-def _annotation(cls: type, name: str) -> str:
-    return str(get_annotations(cls).get(name, ""))
-
-
 def _both_sides(base: Any) -> None:
-    user, post = _linked(base)
+    user, post = linked(base)
     ada = user(name="ada", posts=[post(title="Hello", published=date(2026, 1, 5))])
     with playground(base, ada) as session:
         expect(
@@ -138,10 +42,10 @@ def _both_sides(base: Any) -> None:
 
 
 def _draft(base: Any) -> None:
-    user, post = _linked(base)
+    user, post = linked(base)
     nullable = post.__table__.columns["user_id"].nullable
     expect(
-        nullable or "None" not in _annotation(post, "user_id"),
+        nullable or "None" not in annotated(post, "user_id"),
         "`user_id` may be None by its annotation, but the column is still NOT NULL: remove "
         "`nullable=False`",
     )
@@ -154,7 +58,7 @@ def _draft(base: Any) -> None:
             pass
     except IntegrityError:
         raise NotYet("the database refuses a post without a user") from None
-    annotation = _annotation(post, "user")
+    annotation = annotated(post, "user")
     expect(
         "None" in annotation or "Optional" in annotation,
         '`Post.user` says that there is always a user; write `Mapped["User | None"]`, so that readers '
@@ -162,7 +66,7 @@ def _draft(base: Any) -> None:
     )
 
 
-_KEY = """class Post(PostColumns, Base):
+_KEY = """class Post(PostColumns, Blog):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))"""
 
 EXERCISES = [
@@ -174,91 +78,91 @@ EXERCISES = [
             "The many side holds the key. A column is a line `name: Mapped[type] = mapped_column(...)`.",
             'Inside `Post`: `user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))`.',
         ),
-        code=f"""{_BASE}class User(UserColumns, Base):
+        code=f"""{BASE}class User(UserColumns, Blog):
     pass
 
 
 {_KEY}
 
 
-answer = Base""",
+answer = Blog""",
         reason="A post has one user, so a post has room for the key. The name in `ForeignKey` is that of "
         "the table, not of the class.",
         wrong=(
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     post_id: Mapped[int] = mapped_column(ForeignKey("posts.id"))
 
 
-class Post(PostColumns, Base):
+class Post(PostColumns, Blog):
     pass
 
 
-answer = Base""",
+answer = Blog""",
                 "the many side holds the key",
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     pass
 
 
-class Post(PostColumns, Base):
+class Post(PostColumns, Blog):
     user_id: Mapped[int]
 
 
-answer = Base""",
+answer = Blog""",
                 "add ForeignKey(...)",
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     pass
 
 
-class Post(PostColumns, Base):
+class Post(PostColumns, Blog):
     user_id: Mapped[int] = mapped_column(ForeignKey("User.id"))
 
 
-answer = Base""",
+answer = Blog""",
                 'points at "User.id"',
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     pass
 
 
-class Post(PostColumns, Base):
+class Post(PostColumns, Blog):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
 
 
-answer = Base""",
+answer = Blog""",
                 "is no whole number",
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     pass
 
 
-class Post(PostColumns, Base):
+class Post(PostColumns, Blog):
     pass
 
 
-answer = Base""",
+answer = Blog""",
                 "has no column user_id",
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     pass
 
 
-class Post(PostColumns, Base):
+class Post(PostColumns, Blog):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), unique=True)
 
 
-answer = Base""",
+answer = Blog""",
                 "one post only",
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     pass
 
 
@@ -266,7 +170,7 @@ answer = Base""",
 
 
 answer = User""",
-                "should be your Base, not User",
+                "should be your base class, not User",
             ),
         ),
     ),
@@ -279,7 +183,7 @@ answer = User""",
             'In `Post`: `user: Mapped["User"] = relationship(back_populates="posts")`, and the other way '
             "round in `User`.",
         ),
-        code=f"""{_BASE}class User(UserColumns, Base):
+        code=f"""{BASE}class User(UserColumns, Blog):
     posts: Mapped[list["Post"]] = relationship(back_populates="user")
 
 
@@ -287,11 +191,11 @@ answer = User""",
     user: Mapped["User"] = relationship(back_populates="posts")
 
 
-answer = Base""",
+answer = Blog""",
         reason="`back_populates` names the attribute on the other class, and stands on both sides.",
         wrong=(
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     posts: Mapped[list["Post"]] = relationship()
 
 
@@ -299,11 +203,11 @@ answer = Base""",
     user: Mapped["User"] = relationship()
 
 
-answer = Base""",
+answer = Blog""",
                 "link both sides with back_populates",
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     posts: Mapped["Post"] = relationship(back_populates="user")
 
 
@@ -311,11 +215,11 @@ answer = Base""",
     user: Mapped["User"] = relationship(back_populates="posts")
 
 
-answer = Base""",
+answer = Blog""",
                 "leads to one object",
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     posts: Mapped[list["Post"]] = relationship(back_populates="author")
 
 
@@ -323,11 +227,11 @@ answer = Base""",
     user: Mapped["User"] = relationship(back_populates="posts")
 
 
-answer = Base""",
+answer = Blog""",
                 'back_populates="author" names an attribute that Post does not have',
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     posts: Mapped[list["Posts"]] = relationship(back_populates="user")
 
 
@@ -335,22 +239,22 @@ answer = Base""",
     user: Mapped["User"] = relationship(back_populates="posts")
 
 
-answer = Base""",
+answer = Blog""",
                 "did you mean Post?",
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     posts: Mapped[list["Post"]] = relationship(backref="user")
 
 
 {_KEY}
 
 
-answer = Base""",
+answer = Blog""",
                 "out of sight",
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     posts: Mapped[list["Post"]] = relationship(back_populates="user")
 
 
@@ -358,18 +262,18 @@ answer = Base""",
     user: Mapped[list["User"]] = relationship(back_populates="posts")
 
 
-answer = Base""",
+answer = Blog""",
                 "annotated as a list",
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     posts: Mapped[list["Post"]] = relationship()
 
 
 {_KEY}
 
 
-answer = Base""",
+answer = Blog""",
                 "Post has no relationship called user",
             ),
         ),
@@ -382,21 +286,21 @@ answer = Base""",
             "A value that may be missing is written `| None`.",
             '`user_id: Mapped[int | None]` and `user: Mapped["User | None"]`.',
         ),
-        code=f"""{_BASE}class User(UserColumns, Base):
+        code=f"""{BASE}class User(UserColumns, Blog):
     posts: Mapped[list["Post"]] = relationship(back_populates="user")
 
 
-class Post(PostColumns, Base):
+class Post(PostColumns, Blog):
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     user: Mapped["User | None"] = relationship(back_populates="posts")
 
 
-answer = Base""",
+answer = Blog""",
         reason="The key decides what the database accepts; the annotation of the relationship tells "
         "readers and editors.",
         wrong=(
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     posts: Mapped[list["Post"]] = relationship(back_populates="user")
 
 
@@ -404,33 +308,33 @@ answer = Base""",
     user: Mapped["User | None"] = relationship(back_populates="posts")
 
 
-answer = Base""",
+answer = Blog""",
                 "that the number is required",
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     posts: Mapped[list["Post"]] = relationship(back_populates="user")
 
 
-class Post(PostColumns, Base):
+class Post(PostColumns, Blog):
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"), nullable=False)
     user: Mapped["User | None"] = relationship(back_populates="posts")
 
 
-answer = Base""",
+answer = Blog""",
                 "remove nullable=False",
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     posts: Mapped[list["Post"]] = relationship(back_populates="user")
 
 
-class Post(PostColumns, Base):
+class Post(PostColumns, Blog):
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     user: Mapped["User"] = relationship(back_populates="posts")
 
 
-answer = Base""",
+answer = Blog""",
                 "says that there is always a user",
             ),
         ),

@@ -12,13 +12,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from ..blog import PostColumns, UserColumns
 from ..check import Exercise, NotYet, Wrong, expect, mapped_class, playground
 from ..database import private_engine
+from ._blog import BASE
 
-_BASE = """class Base(DeclarativeBase):
-    pass
-
-
-"""
-_USER = f"""{_BASE}class User(UserColumns, Base):
+_USER = f"""{BASE}class User(UserColumns, Blog):
     pass
 
 
@@ -27,11 +23,11 @@ _USER = f"""{_BASE}class User(UserColumns, Base):
 
 def _post(column: str) -> str:
     """The code of an answer in which only the line of the key differs."""
-    return f"""{_USER}class Post(PostColumns, Base):
+    return f"""{_USER}class Post(PostColumns, Blog):
     user_id: Mapped[int] = {column}
 
 
-answer = Base"""
+answer = Blog"""
 
 
 def _which_tables(answer: Any) -> None:
@@ -42,7 +38,7 @@ def _which_tables(answer: Any) -> None:
     words = list(answer)
     expect(
         not any(isinstance(word, type) for word in words)
-        and not {"User", "Post", "OldPost", "Base", "Archive"} & set(map(str, words)),
+        and not {"User", "Post", "OldPost", "Blog", "Archive"} & set(map(str, words)),
         "these are names of classes; a table is called what its class says in `__tablename__`",
     )
     expect(
@@ -333,12 +329,12 @@ EXERCISES = [
             ),
             Wrong(_post("mapped_column(index=True)"), "is no foreign key any more"),
             Wrong(
-                f"""{_USER}class Post(PostColumns, Base):
+                f"""{_USER}class Post(PostColumns, Blog):
     title: Mapped[str] = mapped_column(index=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
 
 
-answer = Base""",
+answer = Blog""",
                 "the index is on title",
             ),
         ),
@@ -398,21 +394,21 @@ answer = Base""",
                 "not set;",
             ),
             Wrong(
-                """class Base(DeclarativeBase):
+                """class Blog(DeclarativeBase):
     pass
 
 
-class User(UserColumns, Base):
+class User(UserColumns, Blog):
     pass
 
 
-class Post(PostColumns, Base):
+class Post(PostColumns, Blog):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
 
 
 def create_missing(engine, base):
-    missing = set(Base.metadata.tables) - set(inspect(engine).get_table_names())
-    Base.metadata.create_all(engine)
+    missing = set(Blog.metadata.tables) - set(inspect(engine).get_table_names())
+    Blog.metadata.create_all(engine)
     return sorted(missing)""",
                 "use the argument base",
             ),

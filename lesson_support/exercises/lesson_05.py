@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import date
 from typing import Any
 
-from sqlalchemy import event, select
+from sqlalchemy import select
 from sqlalchemy.exc import (
-    ArgumentError,
     IntegrityError,
     NoResultFound,
     PendingRollbackError,
@@ -19,95 +15,7 @@ from sqlalchemy.orm.exc import UnmappedInstanceError
 
 from .. import blog
 from ..check import Exercise, Wrong, expect, playground
-from .lesson_01 import _linked
-
-_WRONG_SIDE = (
-    "`cascade` stands at `Post.user`, on the many side: it would delete the user with one post; it belongs to "
-    "the list of the one side"
-)
-
-_BASE = """class Base(DeclarativeBase):
-    pass
-
-
-"""
-
-
-def _classes(base: Any) -> tuple[Any, Any]:
-    """User and Post as in lesson 01, linked on both sides, or NotYet."""
-    try:
-        user, post = _linked(base)
-    except ArgumentError as error:
-        expect("delete-orphan cascade" not in str(error), _WRONG_SIDE)
-        raise
-    cascade = user.__mapper__.relationships["posts"].cascade
-    expect(
-        cascade.delete or not cascade.delete_orphan,
-        '`delete-orphan` needs `delete` beside it; write `cascade="all, delete-orphan"`',
-    )
-    expect(not post.__mapper__.relationships["user"].cascade.delete, _WRONG_SIDE)
-    return user, post
-
-
-def _people(user: Any, post: Any) -> list[Any]:
-    """mira has three posts, olaf has one; every object by itself, so that no cascade is needed."""
-    mira, olaf = user(name="mira"), user(name="olaf")
-    titles = ("Snow", "Ice", "Thaw", "A bread")
-    posts = [
-        post(title=title, published=date(2026, 1, day))
-        for day, title in enumerate(titles, 5)
-    ]
-    mira.posts.extend(posts[:3])
-    olaf.posts.append(posts[3])
-    return [mira, olaf, *posts]
-
-
-@contextmanager
-def _sent(session: Session) -> Iterator[list[str]]:
-    """Collect the statements that are sent inside the block."""
-    statements: list[str] = []
-
-    def note(connection, cursor, statement, *more):
-        statements.append(statement)
-
-    engine = session.get_bind()
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-
-
-def _delete_mira(
-    base: Any, *, loaded: bool
-) -> tuple[list[str], dict[str, Any], IntegrityError | None]:
-    """Delete mira; return what was sent, the key of every post that is left, and the refusal."""
-    user, post = _classes(base)
-    refused = None
-    with playground(base, *_people(user, post)) as session:
-        mira = session.scalars(select(user).where(user.name == "mira")).one()
-        if loaded:
-            len(mira.posts)
-        with _sent(session) as statements:
-            try:
-                session.delete(mira)
-                session.commit()
-            except IntegrityError as error:
-                refused = error
-                session.rollback()
-        names = dict(session.execute(select(user.id, user.name)).tuples().all())
-        keys = dict(
-            session.execute(select(post.title, post.__table__.c.user_id)).tuples().all()
-        )
-    left = {title: names.get(key) for title, key in keys.items()}
-    if refused is None:
-        expect("mira" not in names.values(), "the user is still there")
-        expect("olaf" in names.values(), "a user who was not deleted is gone as well")
-        expect(
-            left.get("A bread") == "olaf",
-            "a post of a user who was not deleted was touched",
-        )
-    return statements, left, refused
+from ._blog import BASE, cascading, delete_mira, mapping, mira_and_olaf
 
 
 def _mentions_posts(statement: str) -> bool:
@@ -115,13 +23,13 @@ def _mentions_posts(statement: str) -> bool:
 
 
 def _session_deletes(base: Any) -> None:
-    user, post = _classes(base)
+    user, post = cascading(base)
     expect(
         not post.__table__.columns["user_id"].nullable,
         "`posts.user_id` accepts NULL, but every post needs a user; use `Mapped[int]`",
     )
     for loaded in (False, True):
-        statements, left, refused = _delete_mira(base, loaded=loaded)
+        statements, left, refused = delete_mira(base, loaded=loaded)
         when = "loaded" if loaded else "not loaded"
         if refused is not None:
             expect(
@@ -146,13 +54,13 @@ def _session_deletes(base: Any) -> None:
 
 
 def _posts_stay(base: Any) -> None:
-    user, post = _classes(base)
+    user, post = cascading(base)
     expect(
         post.__table__.columns["user_id"].nullable,
         "a post without a user has NULL in `user_id`, and `Mapped[int]` forbids NULL",
     )
     for loaded in (False, True):
-        statements, left, refused = _delete_mira(base, loaded=loaded)
+        statements, left, refused = delete_mira(base, loaded=loaded)
         when = "loaded" if loaded else "not loaded"
         expect(
             refused is None,
@@ -174,8 +82,8 @@ def _posts_stay(base: Any) -> None:
 
 
 def _repair(base: Any) -> None:
-    user, post = _classes(base)
-    statements, left, refused = _delete_mira(base, loaded=False)
+    user, post = cascading(base)
+    statements, left, refused = delete_mira(base, loaded=False)
     expect(
         refused is None or not any(s.startswith("UPDATE posts") for s in statements),
         "the delete was refused even when the posts were not loaded: the Session read them and tried to set "
@@ -195,7 +103,7 @@ def _repair(base: Any) -> None:
         f"when the posts were not loaded, {len(statements)} statements were sent, and the posts were read "
         "only to be deleted; one `DELETE` of the user is enough if the Session relies on the database",
     )
-    statements, left, refused = _delete_mira(base, loaded=True)
+    statements, left, refused = delete_mira(base, loaded=True)
     expect(
         refused is None,
         "it works only as long as nobody reads `user.posts`: when the posts were loaded, the Session still "
@@ -232,7 +140,7 @@ def _delete_by_name(answer: Any) -> None:
         callable(answer),
         "the answer should be the function `delete_user`, without brackets",
     )
-    people = _people(blog.User, blog.Post)
+    people = mira_and_olaf(blog.User, blog.Post)
     with playground(
         blog.Base, *people, blog.User(name="pia"), blog.User(name="rosa")
     ) as session:
@@ -282,28 +190,6 @@ def _delete_by_name(answer: Any) -> None:
         _call(answer, session, "nobody", "a name that no user has")
 
 
-def _mapping(
-    relation: str = 'back_populates="user"',
-    key: str = 'ForeignKey("users.id")',
-    kind: str = "int",
-    back: str = 'back_populates="posts"',
-) -> str:
-    """User and Post with these options; the code of the solutions and of the wrong answers."""
-    optional = " | None" if kind != "int" else ""
-    return f"""{_BASE}class User(UserColumns, Base):
-    posts: Mapped[list["Post"]] = relationship(
-        {relation}
-    )
-
-
-class Post(PostColumns, Base):
-    user_id: Mapped[{kind}] = mapped_column({key})
-    user: Mapped["User{optional}"] = relationship({back})
-
-
-answer = Base"""
-
-
 _ORPHAN = 'back_populates="user", cascade="all, delete-orphan"'
 _PASSIVE = _ORPHAN + ", passive_deletes=True"
 _BY_DATABASE = 'ForeignKey("users.id", ondelete="CASCADE")'
@@ -318,27 +204,27 @@ EXERCISES = [
             '`posts: Mapped[list["Post"]] = relationship(back_populates="user", '
             'cascade="all, delete-orphan")`, and a key that is `Mapped[int]`.',
         ),
-        code=_mapping(_ORPHAN),
+        code=mapping(_ORPHAN),
         reason="`cascade` on the one side makes the Session read the posts and delete them before the user.",
         wrong=(
-            Wrong(_mapping(), "tried to set posts.user_id to NULL"),
+            Wrong(mapping(), "tried to set posts.user_id to NULL"),
             Wrong(
-                _mapping(back='back_populates="posts", cascade="all, delete"'),
+                mapping(back='back_populates="posts", cascade="all, delete"'),
                 "on the many side",
             ),
-            Wrong(_mapping(_PASSIVE, _BY_DATABASE), "no statement named them"),
-            Wrong(_mapping(_PASSIVE), "neither the Session nor the database"),
-            Wrong(_mapping(kind="int | None"), "every post needs a user"),
+            Wrong(mapping(_PASSIVE, _BY_DATABASE), "no statement named them"),
+            Wrong(mapping(_PASSIVE), "neither the Session nor the database"),
+            Wrong(mapping(kind="int | None"), "every post needs a user"),
             Wrong(
-                f"{_BASE}class User(UserColumns, Base):\n    pass\n\n\nanswer = Base",
+                f"{BASE}class User(UserColumns, Blog):\n    pass\n\n\nanswer = Blog",
                 '"posts"',
             ),
             Wrong(
-                _mapping('cascade="all, delete-orphan"', back=""),
+                mapping('cascade="all, delete-orphan"', back=""),
                 "post.user is still None",
             ),
             Wrong(
-                _mapping('back_populates="user", cascade="delete-orphan"'),
+                mapping('back_populates="user", cascade="delete-orphan"'),
                 "needs delete beside it",
             ),
         ),
@@ -351,15 +237,13 @@ EXERCISES = [
             "What does `posts.user_id` hold when there is no user? Which annotation allows that?",
             '`user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))`, and no `cascade`.',
         ),
-        code=_mapping(kind="int | None"),
+        code=mapping(kind="int | None"),
         reason="Without a delete cascade the Session sets the keys to NULL, and `int | None` allows it.",
         wrong=(
-            Wrong(_mapping(), "forbids NULL"),
+            Wrong(mapping(), "forbids NULL"),
+            Wrong(mapping(_ORPHAN, kind="int | None"), "the Session deleted the posts"),
             Wrong(
-                _mapping(_ORPHAN, kind="int | None"), "the Session deleted the posts"
-            ),
-            Wrong(
-                _mapping(
+                mapping(
                     'back_populates="user", passive_deletes=True',
                     _BY_DATABASE,
                     "int | None",
@@ -367,7 +251,7 @@ EXERCISES = [
                 "the database deleted them",
             ),
             Wrong(
-                _mapping(
+                mapping(
                     'back_populates="user", passive_deletes="all"', kind="int | None"
                 ),
                 "nobody set",
@@ -382,19 +266,19 @@ EXERCISES = [
             "Posts in a list that was read are the Session's business, and nothing tells it to delete them.",
             'Add `cascade="all, delete-orphan"` at `User.posts`; `passive_deletes` and `ondelete` stay.',
         ),
-        code=_mapping(_PASSIVE, _BY_DATABASE),
+        code=mapping(_PASSIVE, _BY_DATABASE),
         reason="It failed when `user.posts` had been read. With the cascade the Session deletes posts that were read, "
         "and the database all others.",
         wrong=(
             Wrong(
-                _mapping('back_populates="user", passive_deletes=True', _BY_DATABASE),
+                mapping('back_populates="user", passive_deletes=True', _BY_DATABASE),
                 "as nobody reads",
             ),
-            Wrong(_mapping(_ORPHAN, _BY_DATABASE), "read only to be deleted"),
-            Wrong(_mapping(_PASSIVE), "the key has none"),
-            Wrong(_mapping(key=_BY_DATABASE), "nor deletes them itself"),
+            Wrong(mapping(_ORPHAN, _BY_DATABASE), "read only to be deleted"),
+            Wrong(mapping(_PASSIVE), "the key has none"),
+            Wrong(mapping(key=_BY_DATABASE), "nor deletes them itself"),
             Wrong(
-                _mapping(
+                mapping(
                     'back_populates="user", passive_deletes=True',
                     _BY_DATABASE,
                     "int | None",

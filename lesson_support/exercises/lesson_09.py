@@ -12,13 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, rela
 from .. import blog
 from ..blog import PostColumns, UserColumns
 from ..check import Exercise, Wrong, expect, playground
-from .lesson_05 import (
-    _BASE,
-    _classes,
-    _delete_mira,
-    _mapping,
-    _sent,
-)
+from ._blog import BASE, cascading, delete_mira, mapping, sent
 
 _WHEN = ("not loaded", "loaded")
 
@@ -68,7 +62,7 @@ def _map(one_side: dict[str, Any], ondelete: str | None) -> Any:
 
 
 def _outcome(base: Any, *, loaded: bool) -> str:
-    _, left, refused = _delete_mira(base, loaded=loaded)
+    _, left, refused = delete_mira(base, loaded=loaded)
     if refused is not None:
         return "refused"
     return "NULL" if None in left.values() else "deleted"
@@ -102,13 +96,13 @@ def _predict(answer: Any) -> None:
 
 
 def _choose(base: Any) -> None:
-    _, post = _classes(base)
+    _, post = cascading(base)
     expect(
         post.__table__.columns["user_id"].nullable,
         "a post without a user has NULL in `user_id`, and `Mapped[int]` forbids NULL",
     )
     for loaded in (False, True):
-        statements, left, refused = _delete_mira(base, loaded=loaded)
+        statements, left, refused = delete_mira(base, loaded=loaded)
         when = _WHEN[loaded]
         expect(
             refused is None,
@@ -153,7 +147,7 @@ def _bulk_once(answer: Any, names: list[str]) -> int:
     """Run the learner's function on fresh rows, judge what is left, return how much was sent."""
     gone = set(names)
     with playground(blog.Base, *_bulk_people()) as session:
-        with _sent(session) as statements:
+        with sent(session) as statements:
             try:
                 answer(session, list(names))
             except IntegrityError as error:
@@ -375,14 +369,14 @@ EXERCISES = [
             '`ondelete="SET NULL"` at the key, which is `Mapped[int | None]`, and `passive_deletes="all"` at '
             "`User.posts`.",
         ),
-        code=_mapping(
+        code=mapping(
             'back_populates="user", passive_deletes="all"', _SET_NULL, "int | None"
         ),
         reason='With `"all"` the Session never touches the posts; the database sets their keys to NULL.',
         wrong=(
-            Wrong(_mapping(kind="int | None"), "although the database could do it"),
+            Wrong(mapping(kind="int | None"), "although the database could do it"),
             Wrong(
-                _mapping(
+                mapping(
                     'back_populates="user", passive_deletes=True',
                     _SET_NULL,
                     "int | None",
@@ -390,17 +384,17 @@ EXERCISES = [
                 "somebody has read",
             ),
             Wrong(
-                _mapping('back_populates="user", passive_deletes="all"', _SET_NULL),
+                mapping('back_populates="user", passive_deletes="all"', _SET_NULL),
                 "forbids NULL",
             ),
             Wrong(
-                _mapping(
+                mapping(
                     'back_populates="user", passive_deletes="all"', kind="int | None"
                 ),
                 "has no rule",
             ),
             Wrong(
-                _mapping(
+                mapping(
                     'back_populates="user", passive_deletes="all"',
                     'ForeignKey("users.id", ondelete="CASCADE")',
                     "int | None",
@@ -408,7 +402,7 @@ EXERCISES = [
                 "they should stay",
             ),
             Wrong(
-                _mapping(
+                mapping(
                     'back_populates="user", cascade="all, delete-orphan", passive_deletes="all"',
                     _SET_NULL,
                     "int | None",
@@ -416,7 +410,7 @@ EXERCISES = [
                 "can't set passive_deletes='all'",
             ),
             Wrong(
-                f"{_BASE}class User(UserColumns, Base):\n    pass\n\n\nanswer = Base",
+                f"{BASE}class User(UserColumns, Blog):\n    pass\n\n\nanswer = Blog",
                 '"posts"',
             ),
         ),

@@ -22,14 +22,14 @@ from sqlalchemy.orm import (
 
 from ..blog import PostColumns, UserColumns
 from ..check import Exercise, Wrong, configured, expect, playground
-from .lesson_01 import _classes
+from ._blog import keyed
 
 _DAY = date(2026, 1, 5)
 
 
 def _two(base: Any) -> tuple[Any, Any]:
     """User and Post with key and both relationships, linked, or NotYet."""
-    user, post = _classes(base)
+    user, post = keyed(base)
     try:
         configured(base)
     except ArgumentError as error:

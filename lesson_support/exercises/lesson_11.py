@@ -21,7 +21,7 @@ from ..check import (
     playground,
     rows_of,
 )
-from .lesson_01 import _linked
+from ._blog import BASE, linked
 
 _POSTS = {
     "zoe": [("Clouds", 2026, 5, 20), ("Atlas", 2025, 4, 4), ("Rivers", 2026, 2, 1)],
@@ -235,7 +235,7 @@ def _look_at_year(rows: list[tuple]) -> None:
 def _notes(base: Any) -> None:
     with warnings.catch_warnings(record=True):
         try:
-            user, post = _linked(base)
+            user, post = linked(base)
         except ArgumentError as error:
             if "foreign key columns" not in str(error):
                 raise
@@ -293,23 +293,18 @@ def _notes(base: Any) -> None:
     )
 
 
-_BASE = """class Base(DeclarativeBase):
-    pass
-
-
-"""
-_POST = """class Post(PostColumns, Base):
+_POST = """class Post(PostColumns, Blog):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     user: Mapped["User"] = relationship(back_populates="posts")
 
 
-answer = Base"""
+answer = Blog"""
 
 
 def _mapping(*notes: str) -> str:
     """User and Post, with these lines inside the relationship `notes`."""
     inside = "".join(f"        {line},\n" for line in notes)
-    return f"""{_BASE}class User(UserColumns, Base):
+    return f"""{BASE}class User(UserColumns, Blog):
     posts: Mapped[list["Post"]] = relationship(back_populates="user")
     notes: Mapped[list["Post"]] = relationship(
 {inside}    )
@@ -543,7 +538,7 @@ answer = select(User.name, Post.title).join(User.posts).where(place == 1).order_
                 "later in its title",
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     posts: Mapped[list["Post"]] = relationship(back_populates="user")
 
 
