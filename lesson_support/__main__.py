@@ -12,12 +12,13 @@ COMMANDS = {
     "refresh": "run notebooks and store their outputs",
     "doctor": "say what is installed, which database answers and what to do",
     "reset": "throw your own workspace away",
+    "classroom": "give each learner of a class a role on one PostgreSQL server",
 }
 
 
 def overview() -> str:
     """The text of `--help`: each command with what it does."""
-    rows = [f"  {name:<9}{what}" for name, what in COMMANDS.items()]
+    rows = [f"  {name:<11}{what}" for name, what in COMMANDS.items()]
     head = "usage: python3 -m lesson_support COMMAND [options]\n"
     return "\n".join([head, *rows, "\nCOMMAND --help says more."])
 
