@@ -24,12 +24,8 @@ from ..check import (
     mapped_class,
     playground,
 )
+from ._blog import BASE
 
-_BASE = """class Base(DeclarativeBase):
-    pass
-
-
-"""
 _DAY = date(2026, 1, 5)
 
 
@@ -87,6 +83,14 @@ def _connected(base: Any) -> None:
     """As `configured`, with the two errors of this lesson in words."""
     try:
         configured(base)
+    except NotYet as reply:
+        named = any(table.foreign_keys for table in base.metadata.tables.values())
+        expect(
+            not (named and "no foreign key lies" in str(reply)),
+            "a relationship names a column in `foreign_keys` that is no foreign key; the keys are in the table of "
+            "the many side",
+        )
+        raise
     except AmbiguousForeignKeysError as error:
         found = re.search(r"on relationship (\w+\.\w+)", str(error))
         raise NotYet(
@@ -95,8 +99,19 @@ def _connected(base: Any) -> None:
         ) from None
     except ArgumentError as error:
         expect(
+            "built-in function id" not in str(error),
+            "above the line of the column `id`, this name is a function of Python; write "
+            '`remote_side="Comment.id"`',
+        )
+        expect(
+            "MANYTOONE" not in str(error),
+            "both relationships lead to one comment, because `remote_side` stands at both; take it away from "
+            "`replies`",
+        )
+        expect(
             "both of the same direction" not in str(error),
-            "nothing says which of the two relationships leads to the one comment; add `remote_side=` there",
+            "nothing says which of the two relationships leads to the one comment; add `remote_side=` there, "
+            "with the `id`",
         )
         raise
 
@@ -212,6 +227,10 @@ def _profile(base: Any) -> None:
     with playground(base, mira, olaf) as session:
         mira, olaf = session.scalars(select(user).order_by(user.name)).all()
         expect(
+            mira.profile is not None,
+            "a user was saved, and the new profile was not; `cascade` must hold `all`, too",
+        )
+        expect(
             olaf.profile is None, "a user without a profile has something in `profile`"
         )
         expect(
@@ -296,6 +315,12 @@ def _delete_one(
             session.delete(first)
             session.commit()
         except (SQLAlchemyError, AssertionError):
+            key = like.__table__.columns[f"{gone}_id"]
+            expect(
+                not type(first).__mapper__.relationships["likes"].passive_deletes
+                or any(found.ondelete for found in key.foreign_keys),
+                f"`passive_deletes` leaves the likes of a {gone} to the database, and its key has no `ondelete`",
+            )
             raise NotYet(
                 f"a {gone} that has likes cannot be deleted: nothing says that the likes go too; look at "
                 f"`cascade` of `{gone.capitalize()}.likes`"
@@ -328,7 +353,7 @@ def _comment(
     target: str = "comments.id",
     holds: str = 'list["Comment"]',
 ) -> str:
-    return f"""{_BASE}class Comment(Base):
+    return f"""{BASE}class Comment(Blog):
     __tablename__ = "comments"
     id: Mapped[int] = mapped_column(primary_key=True)
     text: Mapped[str]
@@ -337,7 +362,7 @@ def _comment(
     replies: Mapped[{holds}] = relationship({replies})
 
 
-answer = Base"""
+answer = Blog"""
 
 
 def _two_keys(
@@ -347,19 +372,19 @@ def _two_keys(
     reviewer: str = ", foreign_keys=[reviewer_id]",
     kind: str = "int | None",
 ) -> str:
-    return f"""{_BASE}class User(UserColumns, Base):
+    return f"""{BASE}class User(UserColumns, Blog):
     posts: Mapped[list["Post"]] = relationship(back_populates="author"{posts})
     reviews: Mapped[list["Post"]] = relationship(back_populates="reviewer"{reviews})
 
 
-class Post(PostColumns, Base):
+class Post(PostColumns, Blog):
     author_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     reviewer_id: Mapped[{kind}] = mapped_column(ForeignKey("users.id"))
     author: Mapped["User"] = relationship(back_populates="posts"{author})
     reviewer: Mapped["User | None"] = relationship(back_populates="reviews"{reviewer})
 
 
-answer = Base"""
+answer = Blog"""
 
 
 def _one(
@@ -369,13 +394,13 @@ def _one(
     back: str = "",
     kind: str = "int",
 ) -> str:
-    return f"""{_BASE}class User(UserColumns, Base):
+    return f"""{BASE}class User(UserColumns, Blog):
     profile: Mapped[{holds}] = relationship(
         back_populates="user"{cascade}
     )
 
 
-class Profile(Base):
+class Profile(Blog):
     __tablename__ = "profiles"
     id: Mapped[int] = mapped_column(primary_key=True)
     text: Mapped[str]
@@ -383,7 +408,7 @@ class Profile(Base):
     user: Mapped["User"] = relationship(back_populates="profile"{back})
 
 
-answer = Base"""
+answer = Blog"""
 
 
 _ORPHAN = ', cascade="all, delete-orphan"'
@@ -397,26 +422,26 @@ _ID = """    id: Mapped[int] = mapped_column(primary_key=True)
 def _like(
     user: str = _ORPHAN, post: str = _ORPHAN, keys: str = _PAIR, back: str = ""
 ) -> str:
-    return f"""{_BASE}class User(UserColumns, Base):
+    return f"""{BASE}class User(UserColumns, Blog):
     likes: Mapped[list["Like"]] = relationship(
         back_populates="user"{user}
     )
 
 
-class Post(PostColumns, Base):
+class Post(PostColumns, Blog):
     likes: Mapped[list["Like"]] = relationship(
         back_populates="post"{post}
     )
 
 
-class Like(Base):
+class Like(Blog):
     __tablename__ = "likes"
 {keys}
     user: Mapped["User"] = relationship(back_populates="likes"{back})
     post: Mapped["Post"] = relationship(back_populates="likes")
 
 
-answer = Base"""
+answer = Blog"""
 
 
 EXERCISES = [
@@ -434,6 +459,10 @@ EXERCISES = [
             Wrong(
                 _comment(reply_to='back_populates="replies"'),
                 "add remote_side= there",
+            ),
+            Wrong(
+                _comment(replies='back_populates="reply_to", remote_side=[id]'),
+                "stands at both",
             ),
             Wrong(
                 _comment(
@@ -465,6 +494,7 @@ EXERCISES = [
             Wrong(_two_keys("", "", "", ""), "User.posts does not say"),
             Wrong(_two_keys(author=""), "Post.author does not say"),
             Wrong(_two_keys(kind="int"), "is NOT NULL"),
+            Wrong(_two_keys(', foreign_keys="User.id"'), "is no foreign key"),
             Wrong(
                 _two_keys(
                     ', foreign_keys="Post.reviewer_id"',
@@ -475,29 +505,29 @@ EXERCISES = [
                 "was saved in reviewer_id",
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     author_id: Mapped[int] = mapped_column(ForeignKey("posts.id"))
     reviewer_id: Mapped[int | None] = mapped_column(ForeignKey("posts.id"))
 
 
-class Post(PostColumns, Base):
+class Post(PostColumns, Blog):
     pass
 
 
-answer = Base""",
+answer = Blog""",
                 "the post is the many side",
             ),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     posts: Mapped[list["Post"]] = relationship(foreign_keys="Post.author_id")
 
 
-class Post(PostColumns, Base):
+class Post(PostColumns, Blog):
     author_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     reviewer_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
 
 
-answer = Base""",
+answer = Blog""",
                 "no relationship called reviews",
             ),
         ),
@@ -515,6 +545,7 @@ answer = Base""",
         wrong=(
             Wrong(_one(holds='list["Profile"]'), "is a list"),
             Wrong(_one(unique=""), "takes a second profile"),
+            Wrong(_one(cascade=', cascade="delete-orphan"'), "must hold all"),
             Wrong(_one(cascade=""), "tries to set the key to NULL"),
             Wrong(_one(cascade="", kind="int | None"), "accepts NULL"),
             Wrong(_one(cascade="", back=_ORPHAN), "side that holds the key"),
@@ -539,17 +570,18 @@ answer = Base""",
             ),
             Wrong(_like(user=""), "cascade of User.likes"),
             Wrong(_like(post=""), "cascade of Post.likes"),
+            Wrong(_like(user=_ORPHAN + ", passive_deletes=True"), "leaves the likes"),
             Wrong(_like(back=', cascade="all, delete"'), "stands at Like.user"),
             Wrong(
-                f"""{_BASE}class User(UserColumns, Base):
+                f"""{BASE}class User(UserColumns, Blog):
     likes: Mapped[list["Post"]] = relationship(secondary="likes")
 
 
-class Post(PostColumns, Base):
+class Post(PostColumns, Blog):
     pass
 
 
-answer = Base""",
+answer = Blog""",
                 '__tablename__ = "likes"',
             ),
         ),
