@@ -22,7 +22,7 @@ from sqlalchemy.orm import (
 
 from ..blog import PostColumns, UserColumns
 from ..check import Exercise, Wrong, configured, expect, playground
-from ._blog import keyed
+from ._blog import BASE, keyed
 
 _DAY = date(2026, 1, 5)
 
@@ -66,7 +66,7 @@ def _by_title(base: Any) -> None:
     held = ada.posts
     expect(
         hasattr(held, "keys"),
-        f"`user.posts` is a {type(held).__mro__[1].__name__}, and that cannot be asked for a title; use "
+        f"`user.posts` is a {_form(held)}, and that cannot be asked for a title; use "
         "`Mapped[dict[str, ...]]` with a `collection_class`",
     )
     snow = post(title="Snow", published=_DAY)
@@ -98,6 +98,15 @@ def _by_title(base: Any) -> None:
         )
 
 
+def _form(held: Any) -> str:
+    """What a collection is called in the lesson, such as `list` or `dict`."""
+    for kind in (list, set, dict):
+        if isinstance(held, kind):
+            return kind.__name__
+    writes = type(held).__name__ == "WriteOnlyCollection"
+    return "write-only collection" if writes else "dynamic collection"
+
+
 def _titles(session: Any, user: Any) -> list[str]:
     return [item.title for item in session.scalars(select(user)).one().posts]
 
@@ -121,7 +130,7 @@ def _in_order(base: Any) -> None:
 
     mira = user(name="mira")
     expect(
-        hasattr(mira.posts, "insert"),
+        hasattr(mira.posts, "insert") and hasattr(mira.posts, "extend"),
         "`user.posts` is no list any more, so nothing can be put in front",
     )
     mira.posts.extend(made("Snow", "Ice", "Thaw"))
@@ -133,7 +142,7 @@ def _in_order(base: Any) -> None:
     mira.posts.insert(0, *made("Rain"))
     numbers = [item.position for item in mira.posts]
     expect(
-        numbers == sorted(set(numbers)),
+        numbers in (sorted(set(numbers)), sorted(set(numbers), reverse=True)),
         f"after `insert(0, post)` the positions are {numbers}",
     )
     expect(
@@ -193,6 +202,11 @@ def _refuse(base: Any) -> None:
         _refused(lambda: setattr(first, "title", "")),
         "`post.title = ''` was accepted; it should be a ValueError as well",
     )
+    held = user(name="mira").posts
+    expect(
+        hasattr(held, "append"),
+        f"`user.posts` is a {_form(held)}; map it as a list",
+    )
     for how in ("appended", "given `user=`"):
         mira = user(name="mira")
         for number in range(1, 7):
@@ -238,6 +252,12 @@ def _refused(attempt: Any) -> bool:
             False,
             "the refusal is an AssertionError; `assert` can be switched off, so raise ValueError",
         )
+    except Exception as error:
+        expect(
+            type(error) not in (Exception, KeyError, RuntimeError),
+            f"the refusal is of the class `{type(error).__name__}`; raise ValueError",
+        )
+        raise
     return False
 
 
@@ -269,10 +289,24 @@ def _count(answer: Any) -> None:
         people.append(person)
     with playground(base, *people) as session:
         loaded: list[Any] = []
+        sent: list[str] = []
         event.listen(post, "load", lambda item, context: loaded.append(item))
+        rows = select(post.id, post.title, post.user_id).order_by(post.id)
+        before = session.execute(rows).all()
+        event.listen(
+            session.get_bind(),
+            "before_cursor_execute",
+            lambda *arguments: sent.append(arguments[2].lower()),
+        )
         for name, number in (("mira", 7), ("olaf", 0), ("pia", 2)):
             person = session.scalars(select(user).where(user.name == name)).one()
+            sent.clear()
             got = _call(answer, session, person)
+            asked = list(sent)
+            expect(
+                session.execute(rows).all() == before,
+                "the posts were changed in order to count them; a SELECT changes nothing",
+            )
             expect(
                 not loaded,
                 f"the number came from Python: {len(loaded)} posts were read to count them; let the database "
@@ -290,6 +324,11 @@ def _count(answer: Any) -> None:
             expect(
                 got == number,
                 f"a user with {number} posts was counted as {got}",
+            )
+            expect(
+                any("count" in text or "sum" in text for text in asked),
+                "the number is right, but no statement counts: one row for each post came to Python; "
+                "use `func.count()`",
             )
 
 
@@ -322,11 +361,6 @@ def _call(answer: Any, session: Any, person: Any) -> Any:
         raise
 
 
-_BASE = """class Base(DeclarativeBase):
-    pass
-
-
-"""
 _KEY = 'user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))'
 
 
@@ -334,16 +368,16 @@ def _mapping(
     posts: str, *, user: str = "", post: str = "", key: str = _KEY, back: str = "posts"
 ) -> str:
     """User and Post; the code of the solutions and of the wrong answers."""
-    return f"""{_BASE}class User(UserColumns, Base):
+    return f"""{BASE}class User(UserColumns, Blog):
     {posts}
 {user}
 
-class Post(PostColumns, Base):
+class Post(PostColumns, Blog):
     {key}
     user: Mapped["User"] = relationship(back_populates="{back}")
 {post}
 
-answer = Base"""
+answer = Blog"""
 
 
 def _dict(key: str, options: str = 'back_populates="user", ') -> str:
@@ -432,8 +466,8 @@ EXERCISES = [
                 "accepts NULL",
             ),
             Wrong(
-                f"{_BASE}class User(UserColumns, Base):\n    {_dict('orm.attribute_keyed_dict(chr(116))', '')}\n\n\n"
-                f"class Post(PostColumns, Base):\n    {_KEY}\n\n\nanswer = Base",
+                f"{BASE}class User(UserColumns, Blog):\n    {_dict('orm.attribute_keyed_dict(chr(116))', '')}\n\n\n"
+                f"class Post(PostColumns, Blog):\n    {_KEY}\n\n\nanswer = Blog",
                 "no relationship called user",
             ),
         ),
@@ -454,6 +488,13 @@ EXERCISES = [
             Wrong(
                 _mapping(_ordered(_NUMBERS), key=_POSITION),
                 "nothing says that the list is",
+            ),
+            Wrong(
+                _mapping(
+                    'posts: Mapped[set["Post"]] = relationship(back_populates="user")',
+                    key=_POSITION,
+                ),
+                "is no list any more",
             ),
             Wrong(
                 _mapping(_ordered('order_by="Post.title"', _NUMBERS), key=_POSITION),
@@ -495,6 +536,18 @@ EXERCISES = [
         "`user=`; for `User(posts=[...])` it would see the old, empty list.",
         wrong=(
             Wrong(_mapping(_LIST, user=_five()), "Post(title='') was accepted"),
+            Wrong(
+                _mapping(_LIST.replace("list[", "set["), user=_five(), post=_TITLE),
+                "is a set; map it as a list",
+            ),
+            Wrong(
+                _mapping(
+                    _LIST,
+                    user=_five(),
+                    post=_TITLE.replace("ValueError", "KeyError"),
+                ),
+                "of the class KeyError",
+            ),
             Wrong(
                 _mapping(_LIST, user=_five("len(self.posts) > 5"), post=_TITLE),
                 "six posts were appended",
@@ -573,6 +626,18 @@ EXERCISES = [
             Wrong(
                 "def count_posts(session, user):\n    return len(session.scalars(user.posts.select()).all())\n",
                 "the number came from Python",
+            ),
+            Wrong(
+                "def count_posts(session, user):\n"
+                "    return session.execute(user.posts.delete()).rowcount\n",
+                "were changed in order to count",
+            ),
+            Wrong(
+                "def count_posts(session, user):\n"
+                "    Post = type(user).posts.property.mapper.class_\n"
+                "    ids = select(Post.id).where(Post.user_id == user.id)\n"
+                "    return len(session.execute(ids).all())\n",
+                "no statement counts",
             ),
             Wrong(
                 "def count_posts(session, user):\n    return user.posts.count()\n",
