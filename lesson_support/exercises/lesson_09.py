@@ -143,10 +143,16 @@ def _bulk_people() -> list[Any]:
     return people
 
 
-def _bulk_once(answer: Any, names: list[str]) -> int:
-    """Run the learner's function on fresh rows, judge what is left, return how much was sent."""
-    gone = set(names)
+def _bulk_once(answer: Any, names: list[str]) -> tuple[int, int]:
+    """Run the learner's function on fresh rows and judge what is left.
+
+    Returns the number of statements that it sent, and of the objects that it read.
+    """
+    gone, objects = set(names), []
     with playground(blog.Base, *_bulk_people()) as session:
+        event.listen(
+            session, "loaded_as_persistent", lambda _, read: objects.append(read)
+        )
         with sent(session) as statements:
             try:
                 answer(session, list(names))
@@ -186,7 +192,7 @@ def _bulk_once(answer: Any, names: list[str]) -> int:
         not gone & users,
         "for another Session nothing has changed; is there a `session.commit()`?",
     )
-    return len(statements)
+    return len(statements), len(objects)
 
 
 def _bulk(answer: Any) -> None:
@@ -194,12 +200,16 @@ def _bulk(answer: Any) -> None:
         callable(answer),
         "the answer should be the function `delete_users`, without brackets",
     )
-    few = _bulk_once(answer, ["mira"])
-    many = _bulk_once(answer, ["mira", "pia", "vera"])
+    few, _ = _bulk_once(answer, ["mira"])
+    many, objects = _bulk_once(answer, ["mira", "pia", "vera"])
     expect(
         few == many,
         f"the right rows go, but one name took {few} statements and three names took {many}; use a condition "
         "for all rows instead of a loop",
+    )
+    expect(
+        not objects,
+        "the right rows go, but users or posts were read as objects; give the condition to `delete(...)`",
     )
 
 
@@ -448,6 +458,19 @@ EXERCISES = [
                     "        session.delete(user)"
                 ),
                 "instead of a loop",
+            ),
+            Wrong(
+                _BULK.format(
+                    "query = select(blog.User).where(blog.User.name.in_(names))\n"
+                    "    query = query.options(selectinload(blog.User.posts))\n"
+                    "    for user in session.scalars(query).all():\n"
+                    "        for post in user.posts:\n"
+                    "            session.delete(post)\n"
+                    "        session.delete(user)"
+                ).replace(
+                    "def ", "from sqlalchemy.orm import selectinload\n\n\ndef ", 1
+                ),
+                "were read as objects",
             ),
             Wrong(
                 _BULK.format(
