@@ -25,6 +25,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.orm import Session
 
 from ._html import Shown, escape, plural
+from ._record import answers, note
 from .database import private_engine
 from .errors import LessonError, explain
 
@@ -34,8 +35,10 @@ __all__ = [
     "Wrong",
     "configured",
     "exercise",
+    "exercises_of",
     "expect",
     "judge_select",
+    "marked",
     "mapped_class",
     "playground",
     "rows_of",
@@ -67,6 +70,9 @@ class Exercise:
         code: the solution: what replaces the stub, without the line that calls `check`.
         reason: why the solution is right, in one or two sentences.
         wrong: at least two typical wrong answers; the tests prove that each gets its own reply.
+        title: what the exercise is about, for `certificate`.
+        after: ids of the exercises whose answers this one builds on.
+        piece: the part of `code` that a learner is shown, where `code` also holds earlier steps.
     """
 
     id: str
@@ -75,6 +81,9 @@ class Exercise:
     code: str
     reason: str
     wrong: tuple[Wrong, ...]
+    title: str = ""
+    after: tuple[str, ...] = ()
+    piece: str = ""
 
     def check(self, answer: Any) -> Shown:
         """Judge an answer.
@@ -86,12 +95,13 @@ class Exercise:
             A display that says "not attempted", "not yet, because ..." or "correct", with the hints
             and the solution folded away. It never raises: an error in the answer is a reason.
         """
+        answers[self.id] = answer
         if _is_stub(answer):
-            what = (
-                "the function still does nothing"
-                if callable(answer)
-                else "`answer` is still dots"
-            )
+            what = "`answer` is still dots"
+            if hasattr(answer, "registry"):
+                what = f"no class inherits from `{answer.__name__}` yet"
+            elif callable(answer):
+                what = "the function still does nothing"
             return self._reply("open", "…", f"not attempted; {what}.", "")
         try:
             with warnings.catch_warnings():
@@ -119,33 +129,34 @@ class Exercise:
         _hints_given[self.id] = number
         text = f"Hint {number} of {len(self.hints)}: {self.hints[number - 1]}"
         return Shown(
-            f'<div class="ls ls-box open">{_marked(text)}</div>', text.replace("`", "")
+            f'<div class="ls ls-box open">{marked(text)}</div>', text.replace("`", "")
         )
 
     def solution(self) -> Shown:
         """Return the solution, folded, with its reason."""
         return Shown(
             f'<div class="ls ls-box open">{self._folded_solution()}</div>',
-            f"Solution of {self.id}:\n\n{self.code}\n\n{self.reason.replace('`', '')}",
+            f"Solution of {self.id}:\n\n{self.piece or self.code}\n\n{self.reason.replace('`', '')}",
         )
 
     def _folded_solution(self) -> str:
         return (
-            f"<details><summary>Solution</summary><pre>{escape(self.code)}</pre>"
-            f"<div>{_marked(self.reason)}</div></details>"
+            f"<details><summary>Solution</summary><pre>{escape(self.piece or self.code)}</pre>"
+            f"<div>{marked(self.reason)}</div></details>"
         )
 
     def _reply(self, kind: str, sign: str, verdict: str, more: str) -> Shown:
+        note(self.id, kind, verdict.partition("because ")[2] if kind == "bad" else "")
         hints = ""
         for number in range(len(self.hints), 0, -1):
-            text = _marked(self.hints[number - 1])
+            text = marked(self.hints[number - 1])
             hints = f"<details><summary>Hint {number} of {len(self.hints)}</summary>{text}{hints}</details>"
         plain = f"{sign} {self.id}: {verdict} {more}".replace("`", "").rstrip()
         if kind != "good":
             plain += f'\n  (exercise("{self.id}").hint() gives a hint)'
         html = (
-            f'<div class="ls ls-box {kind}">{sign} <b>{escape(self.id)}</b>: {_marked(verdict)} '
-            f"{_marked(more)}{'' if kind == 'good' else hints}{self._folded_solution()}</div>"
+            f'<div class="ls ls-box {kind}">{sign} <b>{escape(self.id)}</b>: {marked(verdict)} '
+            f"{marked(more)}{'' if kind == 'good' else hints}{self._folded_solution()}</div>"
         )
         return Shown(html, plain)
 
@@ -156,18 +167,26 @@ def exercise(id: str) -> Exercise:
     Raises:
         LessonError: when there is no exercise of that id; it names the one that is most alike.
     """
-    lesson = id.partition("-")[0]
-    known: dict[str, Exercise] = {}
-    if lesson.isalnum():
-        try:
-            module = import_module(f"{__package__}.exercises.lesson_{lesson}")
-            known = {item.id: item for item in module.EXERCISES}
-        except ModuleNotFoundError:
-            pass
+    known = {item.id: item for item in exercises_of(id.partition("-")[0])[0]}
     if id not in known:
         near = get_close_matches(id, known, 1, 0) or ["another lesson"]
         raise LessonError(f'There is no exercise "{id}"; did you mean "{near[0]}"?')
     return known[id]
+
+
+def exercises_of(lesson: str) -> tuple[list[Exercise], str, str]:
+    """Return a lesson's exercises, its title, and what it earns; all empty where there are none."""
+    if not str(lesson).isalnum():
+        return [], "", ""
+    try:
+        module = import_module(f"{__package__}.exercises.lesson_{lesson}")
+    except ModuleNotFoundError:
+        return [], "", ""
+    return (
+        module.EXERCISES,
+        getattr(module, "TITLE", ""),
+        getattr(module, "EARNED", ""),
+    )
 
 
 def expect(condition: Any, because: str) -> None:
@@ -341,18 +360,21 @@ def _kind(value: Any) -> str:
 
 
 def _is_stub(answer: Any) -> bool:
-    """Is it still `...`, or a function that does nothing yet?"""
+    """Is it still `...`, a function that does nothing, or a `Base` without classes?"""
     if answer is ...:
         return True
+    if hasattr(answer, "registry") and hasattr(answer, "metadata"):
+        return not list(answer.registry.mappers)
     code = getattr(answer, "__code__", None)
     if code is None:
         return False
     idle = {"RESUME", "NOP", "POP_TOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
+    idle |= {"RETURN_GENERATOR", "CALL_INTRINSIC_1", "RERAISE"}  # of an `async def`
     constants = set(code.co_consts) - {None, ..., answer.__doc__}
     return not constants and {step.opname for step in get_instructions(code)} <= idle
 
 
-def _marked(text: str) -> str:
+def marked(text: str) -> str:
     """Escape a text and set what stands between backticks as code."""
     parts = escape(text).split("`")
     return "".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(parts))

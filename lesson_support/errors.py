@@ -166,10 +166,17 @@ _RULES = {
         "interrupted: the cell stopped before its end",
         "a change under way is undone: run session.rollback() if a Session is open, then go on",
     ),
+    "not awaited": _Rule(
+        "a value must be read from the database here, and nobody awaits it (MissingGreenlet)",
+        "load a list with the query, by selectinload(...), or with await session.refresh(object, "
+        "[its name]); to keep what was read over a commit, make the Session with "
+        "expire_on_commit=False",
+        "MissingGreenlet",  # SQLAlchemy 2.1 wraps it where it was about to send a statement
+    ),
     "closed": _Rule(
         "the connection to the database was closed",
-        "it closes when connect(...) runs again or when the server stops; run the cell with "
-        "connect(...) again, then make a new Session",
+        "the server stopped, the network went away, or connect(...) ran elsewhere: run "
+        "session.rollback() if a Session is open, then run this cell again",
     ),
 }
 
@@ -327,6 +334,7 @@ _TODO_BY_CLASS = {
     "NoResultFound": "check the condition, or use one_or_none(), which gives None",
     "NoReferencedTableError": 'look at ForeignKey("table.column"): it wants the __tablename__, '
     "and that class must be defined on the same Base",
+    "NoReferencedColumnError": 'look at ForeignKey("table.column"): that table has no such column',
     "NoForeignKeysError": "the many side needs mapped_column(ForeignKey(...)) that points at "
     "the one side",
     "AmbiguousForeignKeysError": "there are two keys between these tables: name the right one "
@@ -357,6 +365,38 @@ _TODO_BY_TEXT = {
     r"is already defined for this MetaData|Multiple classes found": "run the cell that defines "
     "Base again, with all its classes after it",
     r"Textual SQL expression": "wrap the plain string in text(...)",
+    r"has no property": "correct the name in back_populates, or write that relationship on the "
+    "other class",
+    r"that is not a relationship": "back_populates wants the other relationship(), not the key",
+    r"failed to locate a name": "look for a typing error, a module that is not imported or a "
+    "second Base; inside quotes write Class.column",
+    r"correctly interpreted": "wrap the type in Mapped[...]",
+    r"Could not resolve all types|Could not locate SQLAlchemy Core type": "another class wants "
+    "relationship(); a list of values wants a table of its own",
+    r"primary key columns for mapped": "give a column primary_key=True",
+    r"__tablename__ specified": "give the class a __tablename__",
+    r"property of that name exists": "write the relationship on both sides with back_populates, "
+    "and no backref",
+    r"delete-orphan cascade is normally": "move cascade= to the list of the one side",
+    r"passive_deletes='all' in conjunction": "write passive_deletes=True",
+    r"Invalid cascade option|Can't find strategy": "look for a typing error in cascade= or lazy=",
+    r"Can't load plugin|Could not parse SQLAlchemy URL|Invalid SQLite URL": "write "
+    "postgresql+psycopg://user:password@host/database or sqlite:///file.sqlite",
+    r"Could not locate a bind": "write Session(engine)",
+    r"Unconsumed column names": "the class has no such attribute: look for a typing error",
+    r"is not persisted": "only an object that has a row can be deleted",
+    r"Can't attach instance": "use the object that this Session has for the row, or "
+    "session.merge(...)",
+    r"were matched|Could not refresh instance|Use the make_transient": "its row is gone: ask "
+    "anew, as in session.get(...)",
+    r"already begun on this Session": "put session.begin() before the first query",
+    r"closed transaction inside": "leave commit() out: the session.begin() block commits",
+    r"does not return rows": "only a SELECT, or a statement with returning(...), gives rows",
+    r"Mapped instance expected": "compare a relationship with an object, and a key with a number",
+    r"columns clause element expected": "name what to select one after the other, as in "
+    "select(Program, Course), without square brackets",
+    r"Strings are not accepted": "write Class.attribute, without quotes",
+    r"requires an async driver": "write sqlite+aiosqlite:// or postgresql+psycopg://",
     r"mappers failed to initialize": "mend the relationship() that the message names, then run "
     "the cell that defines Base and all its classes again",
 }
@@ -486,6 +526,8 @@ def _rule(error: BaseException) -> _Rule | None:
     if isinstance(error, KeyboardInterrupt):
         return _RULES["stopped"]
     orig = getattr(error, "orig", None)
+    if isinstance(error, exc.MissingGreenlet) or isinstance(orig, exc.MissingGreenlet):
+        return _RULES["not awaited"]
     if not isinstance(error, exc.DBAPIError) or orig is None:
         return None
     name = _SQLSTATES.get(getattr(orig, "sqlstate", None) or "")

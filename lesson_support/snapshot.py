@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, func, inspect, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Inspector,
+    MetaData,
+    Table,
+    func,
+    inspect,
+    select,
+)
 from sqlalchemy.orm import Session
 
 from ._html import Shown, columned, escape, plural, short, tables_of
+from .database import synchronous
 from .errors import LessonError
 from .sql import quiet
 
@@ -25,7 +37,10 @@ _CLASSES = {"+": "ins", "~": "upd", "-": "del", " ": ""}
 
 @dataclass(frozen=True)
 class _Rows:
-    """One table at one moment; `rows` holds at most the first thousand, `count` counts them all."""
+    """One table at one moment; `rows` holds at most the first thousand, `count` counts them all.
+
+    `foreign` says in words which foreign keys the database itself knows, where it was asked.
+    """
 
     name: str
     columns: tuple[str, ...]
@@ -33,6 +48,7 @@ class _Rows:
     rows: tuple[tuple, ...]
     count: int
     exists: bool = True
+    foreign: tuple[str, ...] = ()
 
 
 class Snapshot(Shown):
@@ -50,8 +66,12 @@ def tables(source: Engine | Session, *what: Any) -> Snapshot:
 
     Args:
         source: an Engine to see what is committed, on a connection of its own; or a Session to see
-            what its transaction sees. Nothing is flushed, loaded or changed by looking.
-        what: `Base`, or mapped classes, or `Table` objects.
+            what its transaction sees. Nothing is flushed, loaded or changed by looking. An
+            AsyncEngine is the one of connect_async; for an AsyncSession write
+            `await session.run_sync(tables, Base)`.
+        what: `Base`, or mapped classes, or `Table` objects. Left out: every table that is in the
+            database, read from its catalogue and not from any class, with its foreign keys and
+            their ON DELETE rules.
 
     Returns:
         A display with the first 12 rows of each table and the true number of rows; keep it in a
@@ -62,6 +82,8 @@ def tables(source: Engine | Session, *what: Any) -> Snapshot:
     """
     wanted = _wanted(what)
     with quiet(), _connection(source) as connection:
+        if not what:
+            return Snapshot(source, [], _read_all(connection))
         there = set(inspect(connection).get_table_names())
         seen = [_read(connection, table, table.name in there) for table in wanted]
     return Snapshot(source, wanted, seen)
@@ -87,8 +109,7 @@ def changes(before: Snapshot, after: Snapshot | None = None) -> Shown:
         )
     after = after or tables(before.source, *before.wanted)
     pairs = [
-        (old, new, _compare(old, new))
-        for old, new in zip(before.seen, after.seen, strict=True)
+        (old, new, _compare(old, new)) for old, new in _paired(before.seen, after.seen)
     ]
     total = {
         sign: sum(mark == sign for *_, marks in pairs for mark, *_ in marks)
@@ -120,9 +141,10 @@ def _wanted(what: tuple) -> list[Table]:
         else:
             found = []
             break
-    if not found:
+    if what and not found:
         raise LessonError(
-            "tables(engine, Base) needs your Base, or mapped classes, to know what to show."
+            "tables(engine, Base) needs your Base, or mapped classes, to know what to show; "
+            "tables(engine) alone shows every table that is there."
         )
     return found
 
@@ -131,9 +153,14 @@ def _wanted(what: tuple) -> list[Table]:
 def _connection(source: Engine | Session):
     if isinstance(source, Session):
         yield source.connection()
-    elif isinstance(source, Engine):
-        with source.connect() as connection:
+    elif isinstance(source, Engine) or hasattr(source, "sync_engine"):
+        with synchronous(source).connect() as connection:
             yield connection
+    elif hasattr(source, "sync_session"):
+        raise LessonError(
+            "tables() cannot look through an AsyncSession by itself: write "
+            "await session.run_sync(tables, Base)."
+        )
     else:
         raise LessonError(
             "tables() looks through an Engine or a Session; give it one of them first."
@@ -150,6 +177,114 @@ def _read(connection: Connection, table: Table, exists: bool) -> _Rows:
     return _Rows(
         table.name, columns, key, tuple(map(tuple, connection.execute(query))), count
     )
+
+
+def _read_all(connection: Connection) -> list[_Rows]:
+    """Every table of the database as it is there, parents first, whatever the classes say."""
+    catalogue = inspect(connection)
+    keys = {
+        name: _foreign_keys(connection, catalogue, name)
+        for name in sorted(catalogue.get_table_names())
+    }
+    parents = {name: {key[1] for key in found} for name, found in keys.items()}
+    seen = []
+    for name in _parents_first(parents):
+        foreign = tuple(_in_words(*key) for key in sorted(keys[name]))
+        seen.append(replace(_read_found(connection, catalogue, name), foreign=foreign))
+    return seen
+
+
+def _read_found(connection: Connection, catalogue: Inspector, name: str) -> _Rows:
+    """Read a table by what the catalogue says about its columns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a type that SQLAlchemy does not know
+        columns = catalogue.get_columns(name)
+    key = catalogue.get_pk_constraint(name)["constrained_columns"]
+
+    def table(typed: bool) -> Table:
+        made = [
+            Column(
+                c["name"], c["type"] if typed else None, primary_key=c["name"] in key
+            )
+            for c in columns
+        ]
+        return Table(name, MetaData(), *made)
+
+    try:
+        return _read(connection, table(typed=True), True)
+    except (ValueError, TypeError, LookupError):
+        # SQLite stores any value in any column, such as a word in one of dates
+        return _read(connection, table(typed=False), True)
+
+
+_Key = tuple[tuple[str, ...], str, tuple[str, ...], str]
+
+
+def _foreign_keys(
+    connection: Connection, catalogue: Inspector, name: str
+) -> list[_Key]:
+    """The foreign keys of a table: columns, the table and columns they point at, ON DELETE."""
+    if connection.dialect.name == "sqlite":
+        # the inspector misses the rule of a key that was written beside its column
+        quoted = connection.dialect.identifier_preparer.quote(name)
+        pragma = connection.exec_driver_sql(f"PRAGMA foreign_key_list({quoted})")
+        found: dict[int, list] = {}
+        for row in sorted(pragma.mappings(), key=lambda row: (row["id"], row["seq"])):
+            found.setdefault(row["id"], []).append(row)
+        return [
+            (
+                tuple(row["from"] for row in rows),
+                rows[0]["table"],
+                tuple(row["to"] or "" for row in rows),
+                rows[0]["on_delete"],
+            )
+            for rows in found.values()
+        ]
+    return [
+        (
+            tuple(key["constrained_columns"]),
+            key["referred_table"],
+            tuple(key["referred_columns"]),
+            key["options"].get("ondelete") or "",
+        )
+        for key in catalogue.get_foreign_keys(name)
+    ]
+
+
+def _in_words(
+    columns: tuple[str, ...], table: str, others: tuple[str, ...], rule: str
+) -> str:
+    targets = [f"{table}.{other}" if other else table for other in others]
+    rule = "no rule" if rule.upper() in ("", "NO ACTION") else rule.upper()
+    return (
+        f"foreign key: {', '.join(columns)} → {', '.join(targets)}; ON DELETE: {rule}"
+    )
+
+
+def _parents_first(parents: dict[str, set[str]]) -> list[str]:
+    """The tables in an order in which a table comes after those that it points at, else by name."""
+    ordered: list[str] = []
+    left = list(parents)
+    while left:
+        free = [n for n in left if not (parents[n] - {n}).intersection(left)]
+        free = free or left[:1]  # they point at each other
+        ordered += free
+        left = [name for name in left if name not in free]
+    return ordered
+
+
+def _paired(before: list[_Rows], after: list[_Rows]) -> list[tuple[_Rows, _Rows]]:
+    """Both looks at each table; where one of them did not find it, it is said not to exist."""
+    old, new = ({table.name: table for table in seen} for seen in (before, after))
+    pairs = []
+    for name in [*new, *(name for name in old if name not in new)]:
+        a, b = old.get(name), new.get(name)
+        if b is None:
+            b = replace(a, rows=(), count=0, exists=False)
+        elif a is None or a.columns != b.columns:  # made anew, with other columns
+            a = replace(b, rows=(), count=0, exists=False)
+        pairs.append((a, b))
+    return pairs
 
 
 def _text(value: Any) -> str:
@@ -172,6 +307,11 @@ def _table(name: str, note: str, head: list[str], body: str, more: str) -> str:
 
 
 def _draw(seen: list[_Rows]) -> tuple[str, str]:
+    if not seen:
+        return (
+            '<div class="ls">There is no table in this database yet.</div>',
+            "There is no table in this database yet.",
+        )
     plain, rich = [], []
     for table in seen:
         if not table.exists:
@@ -186,13 +326,17 @@ def _draw(seen: list[_Rows]) -> tuple[str, str]:
         more = f"… and {plural(hidden, 'more row')}" if hidden > 0 else ""
         lines = [list(table.columns), *cells]
         plain.append(
-            f"{table.name}: {note}\n{columned(lines)}" + (f"\n  {more}" if more else "")
+            f"{table.name}: {note}\n{columned(lines)}"
+            + (f"\n  {more}" if more else "")
+            + "".join(f"\n  {key}" for key in table.foreign)
         )
         body = "".join(
             "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
             for row in cells
         )
-        rich.append(_table(table.name, note, list(table.columns), body, more))
+        html = _table(table.name, note, list(table.columns), body, more)
+        keys = "".join(f"<div>{escape(key)}</div>" for key in table.foreign)
+        rich.append(html.removesuffix("</div>") + f"{keys}</div>")
     return f'<div class="ls">{"".join(rich)}</div>', "\n".join(plain)
 
 

@@ -155,12 +155,107 @@ def test_created_and_dropped_tables_are_said(engine):
 def test_wrong_use_of_the_tables_is_one_sentence(engine):
     with pytest.raises(LessonError, match="needs your Base"):
         tables(engine, "courses")
-    with pytest.raises(LessonError, match="needs your Base"):
-        tables(engine)
     with pytest.raises(LessonError, match="an Engine or a Session"):
         tables("sqlite://", Base)
     with pytest.raises(LessonError, match="run before = tables"):
         changes({"courses": []})
+
+
+def test_tables_without_base_shows_what_is_really_there(engine):
+    metadata = MetaData()
+    Table("course", metadata, Column("id", Integer, primary_key=True))
+    Table(
+        "a <note>",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("here", ForeignKey("course.id", ondelete="CASCADE")),
+        Column("there", ForeignKey("course.id", ondelete="SET NULL")),
+        Column("up", ForeignKey("a <note>.id", ondelete="NO ACTION")),
+    )
+    metadata.create_all(engine)
+    shown = tables(engine)
+    text = repr(shown)
+    heads = re.findall(r"^(\S.*): \d+ rows?$", text, re.MULTILINE)
+    assert heads == ["course", "programs", "a <note>", "courses"]
+    assert "foreign key: program_id → programs.id; ON DELETE: no rule" in text
+    assert text.count("foreign key: ") == 4
+    assert "foreign key: here → course.id; ON DELETE: CASCADE" in text
+    assert "foreign key: there → course.id; ON DELETE: SET NULL" in text
+    assert "foreign key: up → a <note>.id; ON DELETE: no rule" in text
+    assert "1   P1    Part <1>  1        1" in text
+    assert "a &lt;note&gt;" in shown.html and "<note>" not in shown.html
+    assert shown.html.count("<caption>") == 4 and "foreign key: up" in shown.html
+
+
+def test_tables_without_base_cuts_and_counts(engine):
+    with Session(engine) as session:
+        session.add_all(Program(name=f"Number {n}") for n in range(20))
+        session.commit()
+        lines = repr(tables(session)).splitlines()
+    assert lines[0] == "programs: 22 rows"
+    assert lines[14] == "  … and 10 more rows" and lines[15] == "courses: 3 rows"
+
+
+def test_a_database_without_tables_is_said(database):
+    engine = connect("shows")
+    assert repr(tables(engine)) == "There is no table in this database yet."
+    before = tables(engine)
+    fresh_tables(engine, Base)
+    shown = repr(changes(before))
+    assert "programs: the table was created" in shown
+    assert "courses: the table was created" in shown
+
+
+def test_changes_follows_every_table_that_is_there(engine):
+    before = tables(engine)
+    with Session(engine) as session:
+        session.add(Program(name="Arts"))
+        session.commit()
+    assert "1 inserted, 0 changed, 0 deleted, 5 left alone" in repr(changes(before))
+    Course.__table__.drop(engine)
+    other = Table("programs", MetaData(), Column("id", Integer, primary_key=True))
+    Program.__table__.drop(engine)
+    other.create(engine)
+    shown = repr(changes(before))
+    assert "courses: the table was dropped" in shown
+    assert "programs: the table was created" in shown
+
+
+def test_keys_of_several_columns_and_circles_are_shown(database):
+    engine = connect("shows")
+    metadata = MetaData()
+    Table(
+        "a",
+        metadata,
+        Column("x", Integer, primary_key=True),
+        Column("y", Integer, primary_key=True),
+        Column("b_id", ForeignKey("b.id", use_alter=True, name="loop")),
+    )
+    Table(
+        "b",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("ax", Integer),
+        Column("ay", Integer),
+        ForeignKeyConstraint(["ax", "ay"], ["a.x", "a.y"], ondelete="RESTRICT"),
+    )
+    metadata.create_all(engine)
+    text = repr(tables(engine))
+    assert "foreign key: ax, ay → a.x, a.y; ON DELETE: RESTRICT" in text
+    assert text.startswith("a: 0 rows")
+
+
+def test_values_and_keys_that_only_sqlite_takes_are_shown():
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "create table log (id integer primary key, day date, "
+            "of_day integer references days on delete cascade)"
+        )
+        connection.exec_driver_sql("insert into log values (1, 'yesterday', 5)")
+    text = repr(tables(engine))
+    assert "1   yesterday  5" in text
+    assert "foreign key: of_day → days; ON DELETE: CASCADE" in text
 
 
 def test_each_of_the_five_states_is_named(engine):

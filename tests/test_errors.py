@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import time
+from html import unescape
 
 import nbformat
 import pytest
+import sqlalchemy
 from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 from sqlalchemy import (
@@ -19,9 +21,11 @@ from sqlalchemy import (
     exc,
     insert,
     join,
+    orm,
     select,
     text,
 )
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -475,6 +479,130 @@ def test_explain_takes_any_exception():
     assert repr(explain(KeyboardInterrupt())).startswith(
         "KeyboardInterrupt: interrupted"
     )
+
+
+def pair(one_side: str, many_side: str = "", key: str = '"parents.id"') -> None:
+    """Map a parent and a child with these arguments, and connect them."""
+    code = f"""
+class Base(DeclarativeBase):
+    pass
+
+class Parent(Base):
+    __tablename__ = "parents"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    children: Mapped[list["Child"]] = relationship({one_side})
+
+class Child(Base):
+    __tablename__ = "children"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    parent_id: Mapped[int] = mapped_column(ForeignKey({key}))
+    parent: Mapped["Parent"] = relationship({many_side})
+
+Base.registry.configure()
+"""
+    exec(code, {**vars(sqlalchemy), **vars(orm)})
+
+
+def one_class(body: str) -> None:
+    lines = "".join(f"\n    {line}" for line in body.split("; "))
+    code = f"class Base(DeclarativeBase): pass\nclass One(Base):{lines}"
+    exec(code, {**vars(sqlalchemy), **vars(orm)})
+
+
+def in_session(action) -> None:
+    with playground(Base, Program(name="Physics")) as session:
+        action(session)
+
+
+def gone(session) -> None:
+    program = session.get(Program, 1)
+    session.execute(text("DELETE FROM programs"))
+    program.name = "Physics and more"
+    session.flush()
+
+
+def refreshed(session) -> None:
+    program = session.get(Program, 1)
+    session.execute(text("DELETE FROM programs"))
+    session.refresh(program)
+
+
+def deleted_and_added(session) -> None:
+    program = session.get(Program, 1)
+    session.delete(program)
+    session.commit()
+    session.add(program)
+
+
+def two_of_one_row(session) -> None:
+    with Session(session.get_bind()) as other:
+        program = other.get(Program, 1)
+    held = session.get(Program, 1)
+    session.add(program)
+    assert held in session
+
+
+def begun_late(session) -> None:
+    session.get(Program, 1)
+    session.begin()
+
+
+def commit_inside(session) -> None:
+    with session.begin():
+        session.commit()
+        session.get(Program, 1)
+
+
+KEY = "id: Mapped[int] = mapped_column(primary_key=True)"
+NAME = '__tablename__ = "ones"'
+
+
+@pytest.mark.parametrize(
+    ("fails", "advice"),
+    [
+        (lambda: pair('back_populates="parnt"'), "correct the name in back_populates"),
+        (lambda: pair('back_populates="parent_id"'), "not the key"),
+        (lambda: pair('order_by="Chld.id"'), "inside quotes write Class.column"),
+        (lambda: pair('cascade="all, delete-orphn"'), "cascade= or lazy="),
+        (lambda: pair('lazy="slectin"'), "cascade= or lazy="),
+        (lambda: pair('cascade="all", passive_deletes="all"'), "passive_deletes=True"),
+        (lambda: pair("", 'cascade="all, delete-orphan"'), "the list of the one side"),
+        (lambda: pair("", 'backref="children"'), "and no backref"),
+        (lambda: pair("", key='"parents.ident"'), "no such column"),
+        (lambda: one_class(f"{NAME}; {KEY}; name: str"), "wrap the type in Mapped"),
+        (lambda: one_class(f"{NAME}; {KEY}; s: Mapped[object]"), "another class wants"),
+        (lambda: one_class(f"{NAME}; name: Mapped[str]"), "primary_key=True"),
+        (lambda: one_class(KEY), "give the class a __tablename__"),
+        (lambda: create_engine("sqlte://"), "postgresql+psycopg://user:password@"),
+        (lambda: create_engine("just a text"), "postgresql+psycopg://user:password@"),
+        (lambda: create_engine("sqlite://file.db"), "postgresql+psycopg://user:pass"),
+        (lambda: Session().execute(select(Program)), "write Session(engine)"),
+        (lambda: select(["x"]), "without square brackets"),
+        (lambda: Course.program == 1, "and a key with a number"),
+        (lambda: orm.selectinload("courses"), "write Class.attribute"),
+        (lambda: create_async_engine("sqlite://"), "sqlite+aiosqlite://"),
+        (lambda: in_session(lambda s: s.delete(Program(name="x"))), "that has a row"),
+        (
+            lambda: in_session(lambda s: s.execute(insert(Program).values(nme="x"))),
+            "look for a typing error",
+        ),
+        (lambda: in_session(gone), "its row is gone"),
+        (lambda: in_session(refreshed), "its row is gone"),
+        (lambda: in_session(deleted_and_added), "its row is gone"),
+        (lambda: in_session(two_of_one_row), "or session.merge"),
+        (lambda: in_session(begun_late), "before the first query"),
+        (lambda: in_session(commit_inside), "leave commit() out"),
+        (
+            lambda: in_session(lambda s: s.execute(text("DELETE FROM courses")).all()),
+            "gives rows",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_each_message_of_sqlalchemy_gets_its_advice(fails, advice, workspace):
+    with pytest.raises(exc.SQLAlchemyError) as caught:
+        fails()
+    assert advice in unescape(explain(caught.value).html), caught.value
 
 
 def test_none_in_a_collection_says_what_to_do():
