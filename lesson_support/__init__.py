@@ -11,6 +11,7 @@ _HOME = {
     "bars": "picture",
     "certificate": "summary",
     "changes": "snapshot",
+    "check_mapping": "mapping",
     "connect": "database",
     "connect_async": "database",
     "counting": "sql",

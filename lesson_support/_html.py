@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
 
-__all__ = ["Shown", "columned", "escape", "plural", "short", "tables_of"]
+__all__ = ["Shown", "columned", "escape", "plural", "short", "tables_of", "visible"]
 
 _LONGEST_VALUE = 60
+_READ_OF_VALUE = 2000
+# what a terminal obeys, what breaks a line, and halves of characters, which no file can hold
+_UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Shown:
@@ -28,10 +31,15 @@ class Shown:
         self.plain = plain
 
     def __repr__(self) -> str:
-        return self.plain
+        return visible(self.plain)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
-        return {"text/html": self.html, "text/plain": self.plain}
+        return {"text/html": visible(self.html), "text/plain": visible(self.plain)}
+
+
+def visible(text: str) -> str:
+    """Write out, as Python does, the characters that would not be seen but do something."""
+    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def plural(count: int, word: str) -> str:
@@ -51,9 +59,14 @@ def columned(lines: list[list[str]]) -> str:
 
 def short(value: Any) -> str:
     """Write a value on one line of at most 60 characters, the same in every run."""
-    if isinstance(value, (set, frozenset)):
-        value = sorted(value, key=repr)
-    text = re.sub(r" at 0x[0-9A-Fa-f]+", "", str(value)).replace("\n", "\\n")
+    try:
+        if isinstance(value, (set, frozenset)):
+            value = sorted(value, key=repr)
+        text = str(value)[:_READ_OF_VALUE]
+    except Exception:  # a class of the learner's own, or a number of 5000 digits
+        text = f"<{type(value).__name__} that cannot be written>"
+    text = re.sub(r" at 0x[0-9A-Fa-f]+", "", text)
+    text = visible(text).replace("\n", "\\n")
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
 
 

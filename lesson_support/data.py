@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapper, Session
 from sqlalchemy.orm.collections import collection_adapter
 
-from .database import APPLICATION_ID, _empty, _mark
+from .database import APPLICATION_ID, _empty, _mark, synchronous
 from .errors import LessonError
 from .sql import quiet
 
@@ -75,7 +75,7 @@ def fresh_tables(
     https://docs.sqlalchemy.org/en/21/core/metadata.html#sqlalchemy.schema.MetaData.drop_all
 
     Args:
-        engine: what `connect(...)` returned.
+        engine: what `connect(...)` or `connect_async(...)` returned.
         base: the class `Base` whose tables are wanted.
         data: True to insert the rows of data/ as well. Then `base` must have a class for `programs`
             and one for `courses`, or for `users` and `posts`, with a relationship between them on
@@ -94,7 +94,7 @@ def fresh_tables(
         )
     rows = _Rows(base) if data else None
     try:
-        with quiet(), engine.connect() as connection:
+        with quiet(), synchronous(engine).connect() as connection:
             _empty_workspace(connection)
             base.metadata.create_all(connection)
             if rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import hashlib
 import logging
@@ -10,23 +11,40 @@ import re
 import sqlite3
 import tempfile
 import uuid
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from .errors import LessonError, connection_sentence, install_handler
 
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
 SERVER = "LESSONS_DATABASE_URL"
 FOLDER = "LESSONS_WORKSPACE"
 LEARNER = "LESSONS_LEARNER"
+ROLE = "learner_"  # how the role of a learner in a class begins
 APPLICATION_ID = (
     0x4C65736E  # "Lesn"; https://www.sqlite.org/pragma.html#pragma_application_id
 )
+
+# A server that is away is a sentence after 5 s, and one that falls silent in the middle of a statement
+# after 20 s: without these the cell waits for hours. They cannot tell a proxy that stays on the line
+# and says nothing from a slow query. https://www.postgresql.org/docs/current/libpq-connect.html
+_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 
 _WANTED = (
     f"{SERVER} must be postgresql:// followed by user:password@host:5432/database: correct it, or "
@@ -42,7 +60,11 @@ class _Opened:
 
 
 # What each workspace has open in this process, so that a set-up cell can be run again.
-_open: dict[str, _Opened] = {}
+_open: dict[str, list[_Opened]] = {}
+
+# For the sync engine inside each AsyncEngine, an Engine on the same workspace: the displays look
+# through it, because nobody awaits them.
+_beside: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
 
 
 def connect(lesson: str, *, fresh: bool = True) -> Engine:
@@ -87,6 +109,106 @@ def connect(lesson: str, *, fresh: bool = True) -> Engine:
         engine = _postgresql_engine(url, schema)
         _remember(engine, schema)
     return engine
+
+
+def connect_async(lesson: str, *, fresh: bool = True) -> AsyncEngine:
+    """Return an AsyncEngine on this learner's own workspace for one lesson.
+
+    It is `connect`, with a driver that can be awaited: aiosqlite, or psycopg. All that `connect`
+    says holds here as well.
+
+    Args:
+        lesson: as in `connect`.
+        fresh: as in `connect`.
+
+    Returns:
+        An AsyncEngine from `sqlalchemy.ext.asyncio.create_async_engine`, which keeps no connection
+        open after its `async with` block, so that there is nothing to dispose of
+        (https://docs.sqlalchemy.org/en/21/orm/extensions/asyncio.html).
+
+    Raises:
+        LessonError: as in `connect`, and when a driver is missing or cannot be awaited here.
+    """
+    return async_beside(connect(lesson, fresh=fresh))
+
+
+def async_beside(engine: Engine) -> AsyncEngine:
+    """Return an AsyncEngine on the workspace of an Engine from `connect` or `private_engine`.
+
+    Raises:
+        LessonError: as in `connect_async`.
+    """
+    on_sqlite = engine.dialect.name == "sqlite"
+    _check_async(on_sqlite)
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    workspace = next(
+        name for name, all in _open.items() if any(o.engine is engine for o in all)
+    )
+    # Said beside a MissingGreenlet, at some later moment, by one driver here and the other there.
+    never = (
+        r"coroutine '(Connection\.cursor|AsyncConnection\.connect)' was never awaited"
+    )
+    warnings.filterwarnings("ignore", never, RuntimeWarning)
+    if on_sqlite:
+        made = _sqlite_engine(Path(workspace), create_async_engine)
+    else:
+        made = _postgresql_engine(engine.url, workspace, create_async_engine)
+    inner = made.sync_engine
+    inner.dialect.has_terminate, inner.dialect.do_terminate = True, _terminate
+    _remember(inner, workspace)
+    _beside[inner] = engine
+    return made
+
+
+def synchronous(engine: Any) -> Engine:
+    """Return the Engine through which a display looks: `engine` itself, or the one beside it.
+
+    Raises:
+        LessonError: for an AsyncEngine that the lessons did not make.
+    """
+    inner = getattr(engine, "sync_engine", engine)
+    if inner is not engine and inner not in _beside:
+        raise LessonError(
+            "This AsyncEngine is one of your own, and what looks at tables is not awaited: use the "
+            "engine of connect_async(...), or await session.run_sync(tables, Base)."
+        )
+    return _beside.get(inner, inner)
+
+
+def _check_async(on_sqlite: bool) -> None:
+    driver = "aiosqlite" if on_sqlite else "psycopg"
+    for name in ("greenlet", driver):
+        try:
+            __import__(name)
+        except ImportError as error:
+            raise LessonError(
+                f"The package {name} is missing, which AsyncSession needs: run python3 -m "
+                "lesson_support setup, then restart the kernel."
+            ) from error
+    if not on_sqlite and _loop_is_proactor():
+        # https://www.psycopg.org/psycopg3/docs/advanced/async.html
+        raise LessonError(
+            "On Windows, the event loop of a notebook is one that psycopg cannot use: unset "
+            f"{SERVER} for this lesson and restart the kernel, to use SQLite."
+        )
+
+
+def _loop_is_proactor() -> bool:
+    kind = getattr(asyncio, "ProactorEventLoop", None)  # exists on Windows only
+    try:
+        return kind is not None and isinstance(asyncio.get_running_loop(), kind)
+    except RuntimeError:
+        return False
+
+
+def _terminate(connection: Any) -> None:
+    """Close an awaitable driver's connection without awaiting it."""
+    driver = connection.driver_connection
+    if hasattr(driver, "pgconn"):
+        driver.pgconn.finish()
+    elif hasattr(driver, "stop"):  # aiosqlite
+        driver.stop()
 
 
 @contextmanager
@@ -176,20 +298,30 @@ def check_server() -> str:
     return f"PostgreSQL {version} answers, and a schema of your own can be made there"
 
 
-def _sqlite_engine(path: Path) -> Engine:
-    engine = create_engine(URL.create("sqlite", database=_from_here(path)))
+def _sqlite_engine(path: Path, create: Callable[..., Any] = create_engine) -> Any:
+    """Make an Engine, or with `create_async_engine` an AsyncEngine."""
+    url = URL.create("sqlite", database=_from_here(path))
+    if create is create_engine:
+        engine = inner = create(url)
+    else:
+        engine = create(url.set(drivername="sqlite+aiosqlite"), poolclass=NullPool)
+        inner = engine.sync_engine
 
-    @event.listens_for(engine, "connect")
+    @event.listens_for(inner, "connect")
     def prepare(connection, record):
         connection.execute("PRAGMA foreign_keys=ON")
-        connection.set_progress_handler(lambda: 0, 20_000)  # lets an interrupt through
+        if engine is inner:  # lets an interrupt through
+            connection.set_progress_handler(lambda: 0, 20_000)
 
     return engine
 
 
-def _postgresql_engine(url: URL, schema: str) -> Engine:
-    settings = {"connect_timeout": 5, "application_name": schema}
-    engine = create_engine(
+def _postgresql_engine(
+    url: URL, schema: str, create: Callable[..., Any] = create_engine
+) -> Any:
+    """Make an Engine, or with `create_async_engine` an AsyncEngine."""
+    settings = {**_PATIENCE, "application_name": schema}
+    engine = create(
         url,
         poolclass=NullPool,
         pool_reset_on_return=None,  # it is closed then, which rolls back as well
@@ -197,7 +329,7 @@ def _postgresql_engine(url: URL, schema: str) -> Engine:
     )
 
     @event.listens_for(
-        engine, "connect", insert=True
+        getattr(engine, "sync_engine", engine), "connect", insert=True
     )  # before SQLAlchemy asks for the schema
     def prepare(connection, record):
         connection.autocommit = True
@@ -215,7 +347,8 @@ def _without_waiting_for_the_disk(connection, record) -> None:
 
 
 def _remember(engine: Engine, workspace: str) -> None:
-    opened = _open[workspace] = _Opened(engine)
+    opened = _Opened(engine)
+    _open.setdefault(workspace, []).append(opened)
     event.listen(
         engine, "engine_connect", lambda connection: opened.connections.add(connection)
     )
@@ -224,18 +357,20 @@ def _remember(engine: Engine, workspace: str) -> None:
 
 
 def _close_earlier(workspace: str) -> None:
-    opened = _open.pop(workspace, None)
-    if opened is None:
-        return
-    for connection in list(opened.connections):
-        # A Session on it then asks for rollback() and works again; a driver connection closed
-        # behind SQLAlchemy's back would be reported on stderr.
-        with suppress(SQLAlchemyError):
-            connection.invalidate()
-    opened.engine.dispose()
-    for raw in list(opened.raw):
-        with suppress(Exception):
-            raw.close()
+    for opened in _open.pop(workspace, []):
+        for connection in list(opened.connections):
+            # A Session on it then asks for rollback() and works again; a driver connection closed
+            # behind SQLAlchemy's back would be reported on stderr.
+            with suppress(SQLAlchemyError):
+                connection.invalidate()
+        opened.engine.dispose()
+        for raw in list(opened.raw):
+            with suppress(Exception):
+                (_terminate if opened.engine.dialect.is_async else _close)(raw)
+
+
+def _close(raw: Any) -> None:
+    raw.close()
 
 
 def _worker() -> str:
@@ -367,6 +502,9 @@ def _learner() -> str:
     named = os.environ.get(LEARNER) or os.environ.get("JUPYTERHUB_USER")
     if named:
         return named
+    url = _server_url()
+    if url is not None and (url.username or "").startswith(ROLE):
+        return url.username.removeprefix(ROLE)
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
@@ -470,7 +608,7 @@ def _admin(url: URL, schema: str):
         ) from error
     # Its warnings hold addresses, and every failure comes back as an exception anyway.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
-    settings = {"connect_timeout": 5, "application_name": "lesson_support"}
+    settings = {**_PATIENCE, "application_name": "lesson_support"}
     try:
         arguments = url.get_dialect()().create_connect_args(url)[1]
         connection = psycopg.connect(**{**arguments, **settings})

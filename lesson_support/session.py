@@ -8,7 +8,7 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import Session
 
-from ._html import Shown, columned, escape
+from ._html import Shown, columned, escape, short
 from .errors import LessonError
 
 __all__ = ["Timeline", "states", "timeline"]
@@ -31,7 +31,7 @@ def states(session: Session, **objects: Any) -> Shown:
     https://docs.sqlalchemy.org/en/21/orm/session_state_management.html
 
     Args:
-        session: the Session to look into.
+        session: the Session to look into, or the AsyncSession.
         objects: mapped objects by the name to show, as in `states(session, physics=physics)`.
 
     Returns:
@@ -41,6 +41,7 @@ def states(session: Session, **objects: Any) -> Shown:
     Raises:
         LessonError: when `session` is no Session, or one of the objects is not mapped.
     """
+    session = getattr(session, "sync_session", session)
     if not isinstance(session, Session):
         raise LessonError(
             "states(session, name=object) needs an open Session as its first value."
@@ -57,7 +58,7 @@ def states(session: Session, **objects: Any) -> Shown:
         rows.append((name, word, _identity(state.identity_key), _notes(session, state)))
     keys = sorted(
         session.identity_map.keys(),
-        key=lambda key: (key[0].__name__, str(key[1][0]).zfill(20)),
+        key=lambda key: (key[0].__name__, short(key[1][0]).zfill(20)),
     )
     held = [_identity(key) for key in keys[:_SHOWN_KEYS]]
     held += [f"… and {len(keys) - _SHOWN_KEYS} more"] if len(keys) > _SHOWN_KEYS else []
@@ -93,7 +94,7 @@ def _is_expired(state) -> bool:
 
 
 def _identity(key: tuple | None) -> str:
-    return f"{key[0].__name__} {', '.join(map(str, key[1]))}" if key else "none yet"
+    return f"{key[0].__name__} {', '.join(map(short, key[1]))}" if key else "none yet"
 
 
 def _notes(session: Session, state) -> str:

@@ -18,8 +18,11 @@ from sqlalchemy import (
     func,
     inspect,
     select,
+    type_coerce,
 )
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
+from sqlalchemy.types import NULLTYPE
 
 from ._html import Shown, columned, escape, plural, short, tables_of
 from .database import synchronous
@@ -174,9 +177,16 @@ def _read(connection: Connection, table: Table, exists: bool) -> _Rows:
         return _Rows(table.name, columns, key, (), 0, exists=False)
     count = connection.scalar(select(func.count()).select_from(table)) or 0
     query = select(table).order_by(*table.primary_key).limit(_READ_ROWS)
-    return _Rows(
-        table.name, columns, key, tuple(map(tuple, connection.execute(query))), count
-    )
+    try:
+        rows = connection.execute(query).all()
+    except SQLAlchemyError:
+        raise
+    except (
+        Exception
+    ):  # a value that its type cannot read: SQLite stores a word as a date
+        bare = [type_coerce(column, NULLTYPE) for column in table.columns]
+        rows = connection.execute(query.with_only_columns(*bare)).all()
+    return _Rows(table.name, columns, key, tuple(map(tuple, rows)), count)
 
 
 def _read_all(connection: Connection) -> list[_Rows]:
@@ -201,20 +211,8 @@ def _read_found(connection: Connection, catalogue: Inspector, name: str) -> _Row
         columns = catalogue.get_columns(name)
     key = catalogue.get_pk_constraint(name)["constrained_columns"]
 
-    def table(typed: bool) -> Table:
-        made = [
-            Column(
-                c["name"], c["type"] if typed else None, primary_key=c["name"] in key
-            )
-            for c in columns
-        ]
-        return Table(name, MetaData(), *made)
-
-    try:
-        return _read(connection, table(typed=True), True)
-    except (ValueError, TypeError, LookupError):
-        # SQLite stores any value in any column, such as a word in one of dates
-        return _read(connection, table(typed=False), True)
+    made = [Column(c["name"], c["type"], primary_key=c["name"] in key) for c in columns]
+    return _read(connection, Table(name, MetaData(), *made), True)
 
 
 _Key = tuple[tuple[str, ...], str, tuple[str, ...], str]
@@ -352,12 +350,23 @@ def _compare(old: _Rows, new: _Rows) -> list[tuple[str, tuple | None, tuple | No
         if side.count > len(side.rows)
     ]
     keys = [k for k in sides[0].keys() | sides[1].keys() if not cut or k <= min(cut)]
+    try:
+        keys.sort()
+    except TypeError:  # SQLite takes NULL, and a text beside a number, as keys
+        keys.sort(key=repr)
     marks = []
-    for key in sorted(keys):
+    for key in keys:
         a, b = sides[0].get(key), sides[1].get(key)
-        sign = "+" if a is None else "-" if b is None else "~" if a != b else " "
+        sign = "+" if a is None else "-" if b is None else "~" if _differ(a, b) else " "
         marks.append((sign, a, b))
     return marks
+
+
+def _differ(a: tuple, b: tuple) -> bool:
+    try:
+        return a != b
+    except Exception:  # an array has no one answer to whether it equals another
+        return [*map(_text, a)] != [*map(_text, b)]
 
 
 def _by_key(side: _Rows) -> dict[tuple, tuple]:

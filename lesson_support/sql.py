@@ -6,6 +6,9 @@ object before any database dialect is applied, so that it reads the same on SQLi
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+import linecache
 import re
 import sys
 from collections.abc import Iterator
@@ -15,8 +18,9 @@ from dataclasses import dataclass, field
 from datetime import date, time
 from itertools import groupby
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.default import StrCompileDialect
 from sqlalchemy.engine.interfaces import ExecuteStyle
 from sqlalchemy.schema import DDLElement
@@ -118,12 +122,12 @@ def counting(engine: Engine) -> Iterator[Count]:
     of rows that goes to one table counts as one statement, as on PostgreSQL.
 
     Args:
-        engine: any Engine, watched or not.
+        engine: any Engine or AsyncEngine, watched or not.
 
     Returns:
         `with counting(engine) as count:`; after the block, `count.statements` and `count.rows`.
     """
-    count, log = Count(), _Log(engine, {})
+    count, log = Count(), _Log(getattr(engine, "sync_engine", engine), {})
     try:
         yield count
     finally:
@@ -157,10 +161,20 @@ def _after_cell(result) -> None:
 
 
 class _Place(NamedTuple):
-    """A line of the running cell, and whether it is the end of the `with` block that starts there."""
+    """A line of the running cell, and whether it is the end of the `with` block that starts there.
+
+    A task begins in a function, which may stand in an earlier cell: `function` names its source.
+    """
 
     line: int
     ends: bool
+    function: str = ""
+
+
+def _function_of(frame: Any) -> str:
+    """The name of the source of a function's frame; empty for that of a cell."""
+    code = frame.f_code
+    return code.co_filename if code.co_flags & inspect.CO_OPTIMIZED else ""
 
 
 @dataclass
@@ -200,19 +214,20 @@ class _Log:
     def __init__(self, engine: Engine, user_ns: dict) -> None:
         self.engine, self._user_ns = engine, user_ns
         self._entries: list[_Mark | _Statement] = []
-        self._open: _Statement | None = None
+        # tasks take turns while the database works, each on a connection of its own
+        self._open: WeakKeyDictionary[Connection, _Statement] = WeakKeyDictionary()
         self._listeners = [
-            ("begin", lambda conn: self._mark("BEGIN")),
-            ("commit", lambda conn: self._mark("COMMIT")),
-            ("rollback", lambda conn: self._mark("ROLLBACK")),
-            ("savepoint", lambda conn, name: self._mark("SAVEPOINT")),
+            ("begin", lambda conn: self._mark(conn, "BEGIN")),
+            ("commit", lambda conn: self._mark(conn, "COMMIT")),
+            ("rollback", lambda conn: self._mark(conn, "ROLLBACK")),
+            ("savepoint", lambda conn, name: self._mark(conn, "SAVEPOINT")),
             (
                 "rollback_savepoint",
-                lambda conn, name, ctx: self._mark("ROLLBACK TO SAVEPOINT"),
+                lambda conn, name, ctx: self._mark(conn, "ROLLBACK TO SAVEPOINT"),
             ),
             (
                 "release_savepoint",
-                lambda conn, name, ctx: self._mark("RELEASE SAVEPOINT"),
+                lambda conn, name, ctx: self._mark(conn, "RELEASE SAVEPOINT"),
             ),
             ("before_execute", self._before_execute),
             ("before_cursor_execute", self._before_cursor),
@@ -227,19 +242,46 @@ class _Log:
             event.remove(self.engine, name, listener)
 
     def take(self) -> list[_Mark | _Statement]:
-        entries, self._entries, self._open = self._entries, [], None
+        entries, self._entries = self._entries, []
+        self._open.clear()
         return entries
 
     def _place(self) -> _Place | None:
         """The line of the running cell: the outermost frame that runs in the notebook."""
         frame, below, place = sys._getframe(2), "", None
+        greenlet = None
         while frame is not None:
             if frame.f_globals is self._user_ns and below != "run_cell_magic":
-                place = _Place(frame.f_lineno, below == "__exit__")
+                ends = below in ("__exit__", "__aexit__")
+                place = _Place(frame.f_lineno, ends, _function_of(frame))
             below, frame = frame.f_code.co_name, frame.f_back
-        return place
+            if frame is None and "greenlet" in sys.modules:
+                # what AsyncSession awaits runs in a greenlet, whose caller is another greenlet
+                greenlet = (greenlet or sys.modules["greenlet"].getcurrent()).parent
+                frame = greenlet.gr_frame if greenlet is not None else None
+        return place or self._place_that_waits()
 
-    def _mark(self, word: str) -> None:
+    def _place_that_waits(self) -> _Place | None:
+        """The end of an `async with` block: it closes its Session in a task, and waits for it."""
+        try:
+            closing = asyncio.current_task()
+        except RuntimeError:  # no loop runs in this thread
+            return None
+        for task in asyncio.all_tasks() if closing else ():
+            coroutine, mine, exits = task.get_coro(), [], False
+            while frame := getattr(coroutine, "cr_frame", None):
+                if frame.f_globals is self._user_ns:
+                    mine.append(frame)
+                else:
+                    exits = exits or frame.f_code.co_name == "__aexit__"
+                    values = frame.f_locals.values() if exits and mine else ()
+                    if any(value is closing for value in values):
+                        function = _function_of(mine[0])
+                        return _Place(mine[0].f_lineno, len(mine) == 1, function)
+                coroutine = coroutine.cr_await
+        return None
+
+    def _mark(self, conn: Connection, word: str) -> None:
         if _quiet.get():
             return
         mark = _Mark(self._place(), word)
@@ -247,7 +289,7 @@ class _Log:
         if (
             word == "BEGIN"
             and last is not None
-            and last is self._open
+            and last is self._open.get(conn)
             and not last.sent
         ):
             # A Connection announces its statement before it begins the transaction for it.
@@ -257,25 +299,25 @@ class _Log:
 
     def _before_execute(self, conn, element, multi, params, options) -> None:
         if _quiet.get() or "savepoint" in getattr(element, "__visit_name__", ""):
-            self._open = None
+            self._open.pop(conn, None)
             return
         rows = list(multi) if multi else [params] if params else []
-        self._open = _Statement(self._place(), element, rows)
-        self._entries.append(self._open)
+        self._open[conn] = _Statement(self._place(), element, rows)
+        self._entries.append(self._open[conn])
 
     def _before_cursor(self, conn, cursor, text, parameters, context, many) -> None:
-        if _quiet.get() or (context.compiled is not None and self._open is None):
+        if _quiet.get() or (context.compiled is not None and conn not in self._open):
             return
         if context.compiled is None:
-            self._open = _Statement(self._place())
-            self._entries.append(self._open)
-        self._open.sent.append((text, parameters))
-        self._open.real = (
+            self._open[conn] = _Statement(self._place())
+            self._entries.append(self._open[conn])
+        self._open[conn].sent.append((text, parameters))
+        self._open[conn].real = (
             context.compiled_parameters if context.compiled is not None else []
         )
 
     def _after_cursor(self, conn, cursor, text, parameters, context, many) -> None:
-        statement = self._open
+        statement = self._open.get(conn)
         if statement is None or _quiet.get():
             return
         if context.execute_style is ExecuteStyle.INSERTMANYVALUES:
@@ -295,8 +337,8 @@ class _Log:
         last = self._entries[-1] if self._entries else None
         if context.statement is None and getattr(last, "word", "") == "COMMIT":
             last.word += f" -> {said}"  # a deferred constraint is checked only here
-        elif self._open is not None:
-            self._open.error = said
+        elif context.connection in self._open:
+            self._open[context.connection].error = said
 
 
 class _CountingCursor:
@@ -500,6 +542,15 @@ def _told(block: _Block) -> tuple[list[str], str]:
     return values, block.effect
 
 
+def _told_place(place: _Place, source: str, above: int) -> tuple[int, str, str]:
+    """The number and text of the statement that a place is in, and the cell if it is another."""
+    earlier = "".join(linecache.getlines(place.function)) if place.function else ""
+    here, there = (statement_at(text, place.line) for text in (source, earlier))
+    if there[1] and there != here:
+        return there[0], there[1] + _ENDS * place.ends, " of an earlier cell"
+    return here[0] + above, here[1] + _ENDS * place.ends, ""
+
+
 def _render(entries: list[_Mark | _Statement], cell: str, database: str) -> Shown:
     """Draw what a cell sent.
 
@@ -514,11 +565,10 @@ def _render(entries: list[_Mark | _Statement], cell: str, database: str) -> Show
     if source.startswith("%%"):  # and inside a cell magic from the line below it
         source = source.partition("\n")[2]
     above = cell[: len(cell) - len(source)].count("\n")
-    where: dict[_Place | None, tuple[int, str] | None] = {None: None}
+    where: dict[_Place | None, tuple[int, str, str] | None] = {None: None}
     for entry in entries:
         if entry.place not in where:
-            first, text = statement_at(source, entry.place.line)
-            where[entry.place] = (first + above, text + _ENDS * entry.place.ends)
+            where[entry.place] = _told_place(entry.place, source, above)
     one_line = (
         len({w[0] for w in where.values() if w}) == 1 and "\n" not in cell.strip()
     )
@@ -528,9 +578,10 @@ def _render(entries: list[_Mark | _Statement], cell: str, database: str) -> Show
         if indent:
             text = place[1].removesuffix(_ENDS)
             ends = place[1][len(text) :]
-            plain.append(f"line {place[0]}: {text}{ends}")
+            line = f"line {place[0]}{place[2]}"
+            plain.append(f"{line}: {text}{ends}")
             rich.append(
-                f'<div class="ls-line">line {place[0]}: <code>{escape(text)}</code>{ends}</div>'
+                f'<div class="ls-line">{line}: <code>{escape(text)}</code>{ends}</div>'
             )
         for block in _blocks(list(group)):
             if block.kind == "mark":
