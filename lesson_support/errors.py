@@ -381,7 +381,7 @@ _TODO_BY_TEXT = {
     r"passive_deletes='all' in conjunction": "write passive_deletes=True",
     r"Invalid cascade option|Can't find strategy": "look for a typing error in cascade= or lazy=",
     r"Can't load plugin|Could not parse SQLAlchemy URL|Invalid SQLite URL": "write "
-    "postgresql+psycopg://user:password@host/database or sqlite:///file.sqlite",
+    "postgresql+psycopg://user@host/database or sqlite:///file.sqlite",
     r"Could not locate a bind": "write Session(engine)",
     r"Unconsumed column names": "the class has no such attribute: look for a typing error",
     r"is not persisted": "only an object that has a row can be deleted",
@@ -478,6 +478,10 @@ def install_handler() -> None:
     if shell is not None:
         shown_short = (exc.SQLAlchemyError, LessonError, KeyboardInterrupt)
         shell.set_custom_exc(shown_short, _show_in_ipython)
+        if sys.platform == "emscripten":
+            from . import browser
+
+            browser.install(shell)
 
 
 def _show_in_ipython(shell, etype, value, tb, tb_offset=None) -> None:

@@ -13,7 +13,7 @@ from psycopg import sql
 from sqlalchemy import inspect, make_url
 from sqlalchemy.orm import Session
 
-from lesson_support import connect, fresh_tables, tables
+from lesson_support import connect, database, fresh_tables, tables
 from lesson_support.commands import CommandError, classroom
 from lesson_support.database import reset
 from lesson_support.errors import LessonError
@@ -293,6 +293,10 @@ def test_roles_fit_every_name():
     roles = [classroom.role_of(name) for name in names]
     assert len(set(roles)) == len(names) and max(map(len, roles)) <= 63
     assert all(role.replace("_", "a").isalnum() and role.isascii() for role in roles)
+
+
+def test_constants_are_those_of_the_lessons():
+    assert (classroom.SERVER, classroom.ROLE) == (database.SERVER, database.ROLE)
 
 
 def test_a_class_needs_a_server_and_a_yes(workspace, monkeypatch):

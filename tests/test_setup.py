@@ -107,7 +107,7 @@ def test_unknown_command_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["lesson_support", "labb"])
     assert start.main() == 1
     assert capsys.readouterr().err == (
-        "There is no command 'labb'; the commands are lab, test, refresh, doctor, reset.\n"
+        f"There is no command 'labb'; the commands are {', '.join(start.COMMANDS)}.\n"
     )
 
 

@@ -12,20 +12,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL
-
-from lesson_support import database
 from lesson_support.commands import CommandError
-from lesson_support.errors import LessonError
 
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+SERVER = "LESSONS_DATABASE_URL"
+ROLE = "learner_"  # both as in lesson_support.database, which --help must do without
 CONNECTIONS = 12  # a kernel holds none between two cells; several lessons may be open
 OUTPUT = Path("workspace", "classroom.csv")
 MARK = "made by lesson_support classroom for "
 _NO_ROLES = (
     "this user may not make roles: name an administrator in "
-    f"{database.SERVER}, or ask for ALTER ROLE ... CREATEROLE"
+    f"{SERVER}, or ask for ALTER ROLE ... CREATEROLE"
 )
 
 
@@ -34,7 +35,7 @@ def main(args: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python3 -m lesson_support classroom",
         description="Gives each learner a role on the PostgreSQL server that an administrator's URL in"
-        f" {database.SERVER} names. A role may make schemas of its own in that database,"
+        f" {SERVER} names. A role may make schemas of its own in that database,"
         " and nothing else.",
     )
     parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
@@ -71,10 +72,10 @@ def role_of(name: str) -> str:
     """The role of a learner: "learner_ada" for "Ada"; a name that does not fit gets a number."""
     plain = name.casefold()
     if re.fullmatch(r"[a-z0-9]{1,40}", plain):
-        return database.ROLE + plain
+        return ROLE + plain
     slug = re.sub(r"[^a-z0-9]+", "_", plain)[:40].strip("_")
     digest = hashlib.blake2b(plain.encode(), digest_size=3).hexdigest()
-    return f"{database.ROLE}{slug}_{digest}" if slug else f"{database.ROLE}{digest}"
+    return f"{ROLE}{slug}_{digest}" if slug else f"{ROLE}{digest}"
 
 
 def read_names(path: str) -> list[str]:
@@ -143,7 +144,7 @@ def add_learners(names: list[str], output: Path, host: str | None = None) -> int
             print(f"made:   {name} ({role})")
         if made:
             print(f"{made} URLs were added to {output}, which only you can read.")
-            print(f"Each learner sets {database.SERVER} to theirs.")
+            print(f"Each learner sets {SERVER} to theirs.")
         for warning in _warnings(connection, url):
             print(warning)
     return 0
@@ -200,10 +201,13 @@ def _ask(count: int) -> None:
 @contextmanager
 def _server() -> Iterator[tuple[Any, URL]]:
     """Lends the administrator's connection; what the server refuses is one sentence."""
+    from lesson_support import database
+    from lesson_support.errors import LessonError
+
     url = database._server_url()
     if url is None:
         raise CommandError(
-            f"a class needs a PostgreSQL server: set {database.SERVER} to an administrator's URL"
+            f"a class needs a PostgreSQL server: set {SERVER} to an administrator's URL"
         )
     import psycopg
 
@@ -229,7 +233,7 @@ def _class(connection: Any) -> Iterator[tuple[str, str, int, int]]:
         " (SELECT count(*) FROM pg_namespace WHERE nspowner = r.oid),"
         " (SELECT count(*) FROM pg_stat_activity WHERE usesysid = r.oid)"
         " FROM pg_roles r WHERE starts_with(rolname, %s) ORDER BY 2",
-        [database.ROLE],
+        [ROLE],
     ).fetchall()
     for role, comment, schemas, connections in rows:
         if (comment or "").startswith(MARK):
