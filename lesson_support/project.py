@@ -15,7 +15,13 @@ from sqlalchemy import URL
 from .database import FOLDER, _file, _schema, _server_url, _shown
 from .errors import LessonError
 
-__all__ = ["Project", "database_url", "open_project", "project_folder"]
+__all__ = [
+    "Project",
+    "database_url",
+    "open_project",
+    "project_folder",
+    "remove_projects",
+]
 
 VARIABLE = "SCHOOL_DATABASE_URL"
 MARKER = ".made-by-the-lessons"
@@ -74,6 +80,27 @@ def project_folder(lesson: str) -> Path:
             f"writable, or set {FOLDER} to a folder of your own."
         ) from error
     return folder
+
+
+def remove_projects() -> list[str]:
+    """Remove the folders that `project_folder` made in this workspace; return their names.
+
+    Raises:
+        LessonError: when one of them cannot be removed.
+    """
+    removed = []
+    for folder in sorted(_file("x").parent.glob("project-*")):
+        if folder.is_symlink() or not (folder / MARKER).is_file():
+            continue
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise LessonError(
+                f"{_shown(folder)} cannot be removed: close the programs that use it and make it "
+                "writable, then try again."
+            ) from error
+        removed.append(_shown(folder))
+    return removed
 
 
 def database_url(lesson: str) -> URL:

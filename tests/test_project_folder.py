@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from lesson_support import open_project
+from lesson_support.commands import reset
 from lesson_support.database import connect
 from lesson_support.errors import LessonError
 from lesson_support.project import (
@@ -207,3 +208,14 @@ def test_the_module_is_not_needed_by_other_lessons():
     code = "import sys, lesson_support; lesson_support.connect; print('lesson_support.project' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "False\n"
+
+
+def test_reset_removes_projects_and_nothing_else(workspace, capsys):
+    project_folder("15")
+    other = workspace / "project-mine"
+    other.mkdir()
+    (other / "work.py").touch()
+    assert reset.main(["--yes"]) == 0
+    assert "project-15" in capsys.readouterr().out
+    assert sorted(path.name for path in workspace.iterdir()) == ["project-mine"]
+    assert (other / "work.py").exists()

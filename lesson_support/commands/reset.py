@@ -25,9 +25,9 @@ def main(args: list[str]) -> int:
         if answer.strip().lower() not in ("y", "yes"):
             print("Nothing was removed.")
             return 0
-    from lesson_support import database
+    from lesson_support import database, project
 
-    removed = database.reset()
+    removed = database.reset() + project.remove_projects()
     for line in removed:
         print(f"removed: {line}")
     if not removed:
