@@ -181,9 +181,8 @@ def _read(connection: Connection, table: Table, exists: bool) -> _Rows:
         rows = connection.execute(query).all()
     except SQLAlchemyError:
         raise
-    except (
-        Exception
-    ):  # a value that its type cannot read: SQLite stores a word as a date
+    except Exception:
+        # a value that its type cannot read: SQLite stores a word in a column of dates
         bare = [type_coerce(column, NULLTYPE) for column in table.columns]
         rows = connection.execute(query.with_only_columns(*bare)).all()
     return _Rows(table.name, columns, key, tuple(map(tuple, rows)), count)

@@ -8,7 +8,7 @@ from lesson_support.commands import PROJECT, CommandError
 
 INDEX = PROJECT / "notebooks" / "index.yml"
 PAGE = PROJECT / "docs" / "find-an-answer.md"
-PLAIN_IN_ANCHORS = "():,?!'=/+"  # JupyterLab compares the anchor as it is written
+PLAIN_IN_ANCHORS = "():;,?!'=/+"  # JupyterLab compares the anchor as it is written
 HEAD = """\
 # Find an answer
 
