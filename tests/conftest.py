@@ -8,6 +8,13 @@ import uuid
 import pytest
 
 
+class Hidden(str):
+    """A text that pytest does not print among the arguments of a test that fails."""
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     """A learner nobody else is, with an empty folder for SQLite files; no server is asked for."""
@@ -24,7 +31,7 @@ def postgres_url() -> str:
     url = os.environ.get("LESSONS_TEST_POSTGRES_URL")
     if not url:
         pytest.skip("no PostgreSQL: run python3 -m lesson_support test")
-    return url
+    return Hidden(url)
 
 
 @pytest.fixture
