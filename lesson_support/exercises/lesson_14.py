@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import event, select
 from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session
 
 from ..blog import Base, Post, User
@@ -109,6 +109,11 @@ async def _call(function: Any, *values: Any) -> tuple[Any, list[str]]:
                 raise NotYet(
                     "an `await` is missing, or the brackets around it: "
                     "`(await session.scalars(...)).all()`"
+                ) from None
+            if "'awaitable_attrs'" in str(error):
+                raise NotYet(
+                    "the classes of `blog` are not on `AsyncAttrs`, so they have no `awaitable_attrs`; take another "
+                    "way to load the list"
                 ) from None
             raise
         except TypeError as error:
@@ -215,10 +220,16 @@ def _at_once(answer: Any) -> None:
     names = ["ana", "bo", "cy", "dee", "eli", "fay", "gus", "hal"]
     now = most = sessions = 0
 
+    class Counted(AsyncSession):
+        def __init__(self, *given: Any, **more: Any) -> None:
+            nonlocal sessions
+            sessions += 1
+            super().__init__(*given, **more)
+
     async def act(engine: AsyncEngine) -> Any:
         def came(*_: Any) -> None:
-            nonlocal now, most, sessions
-            now, sessions = now + 1, sessions + 1
+            nonlocal now, most
+            now += 1
             most = max(most, now)
 
         def went(*_: Any) -> None:
@@ -228,7 +239,8 @@ def _at_once(answer: Any) -> None:
         event.listen(engine.sync_engine.pool, "checkout", came)
         event.listen(engine.sync_engine.pool, "checkin", went)
         try:
-            return await _call(answer, async_sessionmaker(engine), list(names))
+            maker = async_sessionmaker(engine, class_=Counted)
+            return await _call(answer, maker, list(names))
         except InvalidRequestError as error:
             clash = ("concurrent", "already in progress", "transaction is closed")
             expect(not any(words in str(error) for words in clash), _SHARED)
@@ -308,6 +320,12 @@ EXERCISES = [
     user = (await session.scalars(query)).one()
     return [post.title for post in user.posts]""",
                 "the order is not",
+            ),
+            Wrong(
+                """async def titles(session, name):
+    user = (await session.scalars(select(User).where(User.name == name))).one()
+    return [post.title for post in await user.awaitable_attrs.posts]""",
+                "not on AsyncAttrs",
             ),
             Wrong(
                 """async def titles(session, name):
@@ -469,6 +487,19 @@ EXERCISES = [
     for name in names:
         save(name)""",
                 "was called and never awaited",
+            ),
+            Wrong(
+                """async def save_all(SessionMaker, names):
+    waiting = iter(names)
+
+    async def work():
+        async with SessionMaker() as session:
+            for name in waiting:
+                session.add(User(name=name))
+                await session.commit()
+
+    await asyncio.gather(work(), work(), work())""",
+                "wants one of its own",
             ),
         ),
     ),

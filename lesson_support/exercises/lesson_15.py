@@ -239,7 +239,8 @@ def _fixture(answer: Any) -> None:
             posts = second.scalars(select(blog.Post.title)).all()
         expect(
             "olaf" not in left,
-            "a user whom the test has committed is still there; what could be begun before the Session?",
+            "a user whom the test has committed is still there; what could be begun before the Session, "
+            "and how should it end?",
         )
         expect(
             left == ["mira"] and len(posts) == 1,
