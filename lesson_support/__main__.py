@@ -13,12 +13,17 @@ COMMANDS = {
     "doctor": "say what is installed, which database answers and what to do",
     "reset": "throw your own workspace away",
     "classroom": "give each learner of a class a role on one PostgreSQL server",
+    "book": "build the lessons as pages for reading, with a search",
+    "site": "build the lessons as a site that runs in the browser",
+    "check-models": "name what will hurt in the mapping of your own classes",
 }
+# Reads the code of another project, so it stays in that project's environment.
+STAYS = ("check-models",)
 
 
 def overview() -> str:
     """The text of `--help`: each command with what it does."""
-    rows = [f"  {name:<11}{what}" for name, what in COMMANDS.items()]
+    rows = [f"  {name:<14}{what}" for name, what in COMMANDS.items()]
     head = "usage: python3 -m lesson_support COMMAND [options]\n"
     return "\n".join([head, *rows, "\nCOMMAND --help says more."])
 
@@ -34,11 +39,12 @@ def run(args: "list[str]") -> int:
             f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}"
         )
     setup.check_python(name)
-    if not {"-h", "--help"} & set(rest):
+    if name not in STAYS and not {"-h", "--help"} & set(rest):
         code = setup.enter_environment(args)
         if code is not None:
             return code
-    return import_module(f"lesson_support.commands.{name}").main(rest)
+    module = name.replace("-", "_")
+    return import_module(f"lesson_support.commands.{module}").main(rest)
 
 
 def main() -> int:

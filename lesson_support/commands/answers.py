@@ -53,6 +53,8 @@ def page(answers: list[Answer]) -> str:
                 heading = answer.heading.replace("`", "").replace(" ", "-")
                 anchor = quote(heading, safe=PLAIN_IN_ANCHORS)
                 target = f"../notebooks/{lesson}.ipynb#{anchor}"
+                if anchor.count("(") != anchor.count(")"):
+                    target = f"<{target}>"  # else Markdown takes it for no link
                 parts.append(f"- {answer.ask} [{answer.heading}]({target})\n")
     return "".join(parts)
 

@@ -358,10 +358,11 @@ def write_stamp() -> None:
     os.replace(draft, STAMP)
 
 
-def install_aside(requirements: Path, folder: Path) -> None:
+def install_aside(requirements: Path, folder: Path, *options: str) -> None:
     """Installs a requirements file into a folder of its own, outside the environment, once.
 
-    Raises CommandError with one sentence where that cannot be done.
+    Further options go to the installer, uv or pip. Raises CommandError with one sentence where
+    that cannot be done.
     """
     stamp = folder / "lesson-support.stamp"
     wanted = f"{sysconfig.get_platform()} {sys.version}\n{requirements.read_text(encoding='utf-8')}"
@@ -371,7 +372,8 @@ def install_aside(requirements: Path, folder: Path) -> None:
     say(f"Fetching {requirements.stem.removeprefix('requirements-')} (once)")
     with guarded(), only_one():
         shutil.rmtree(folder, ignore_errors=True)
-        what = ["--no-deps", "--target", str(folder), "-r", str(requirements)]
+        what = ["--no-deps", "--target", str(folder), *options]
+        what += ["-r", str(requirements)]
         uv = find_uv()
         if uv:
             install(uv, Path(sys.executable), *what)
