@@ -28,7 +28,7 @@ class Said(NamedTuple):
     reason: str = ""
 
 
-# By the id of the exercise, since this kernel started: what was said, and the answer itself.
+# By the id of the exercise, since this kernel started: what was said, and the last correct answer.
 here: dict[str, Said] = {}
 answers: dict[str, Any] = {}
 
@@ -41,8 +41,13 @@ _ANSWERS = Table(
 )
 
 
-def note(id: str, kind: str, reason: str = "") -> None:
-    """Keep what a check said about an exercise; a database that is away is no reason to fail."""
+def note(id: str, kind: str, reason: str = "", *, judged: bool = True) -> None:
+    """Keep what a check said about an exercise; a database that is away is no reason to fail.
+
+    What a check said without judging the answer does not replace a "good".
+    """
+    if not judged and said(id)[id].kind == "good":
+        return
     here[id] = Said(kind, reason)
     if not _in_notebook():
         return

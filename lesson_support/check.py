@@ -32,6 +32,7 @@ from .errors import LessonError, explain
 __all__ = [
     "Exercise",
     "NotYet",
+    "Unjudged",
     "Wrong",
     "configured",
     "exercise",
@@ -49,6 +50,10 @@ _hints_given: Counter[str] = Counter()
 
 class NotYet(Exception):
     """Raised by a judge; its text completes the sentence "not yet, because ..."."""
+
+
+class Unjudged(NotYet):
+    """Raised by a judge that has not looked at the answer, because an earlier step is missing."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +90,22 @@ class Exercise:
     after: tuple[str, ...] = ()
     piece: str = ""
 
-    def check(self, answer: Any) -> Shown:
+    def check(self, answer: Any, *more: Any) -> Shown:
         """Judge an answer.
 
         Args:
             answer: what the prompt asks for; `...`, or a function whose body is `...`, is a stub.
+            more: nothing; what stands here is one value too many, and the reply says so.
 
         Returns:
             A display that says "not attempted", "not yet, because ..." or "correct", with the hints
-            and the solution folded away. It never raises: an error in the answer is a reason.
+            and the solution folded away. It never raises: an error in the answer is a reason. An
+            answer that could not be judged leaves an earlier "correct" as it is.
         """
-        answers[self.id] = answer
+        if more:
+            return self._unjudged(
+                f"`check` takes one value, and it was given {1 + len(more)}; give it what the exercise asks for, alone"
+            )
         if _is_stub(answer):
             what = "`answer` is still dots"
             if hasattr(answer, "registry"):
@@ -107,6 +117,8 @@ class Exercise:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self.judge(answer)
+        except Unjudged as reason:
+            return self._unjudged(str(reason))
         except NotYet as reason:
             return self._reply("bad", "✗", "not yet, because " + str(reason), "")
         except SQLAlchemyError as error:
@@ -121,7 +133,11 @@ class Exercise:
             return self._reply(
                 "bad", "✗", f"not yet, because your code ended with {what}", ""
             )
+        answers[self.id] = answer
         return self._reply("good", "✔", "correct.", self.reason)
+
+    def _unjudged(self, why: str) -> Shown:
+        return self._reply("bad", "✗", f"not yet, because {why}", "", judged=False)
 
     def hint(self) -> Shown:
         """Return the next hint; after the last one, the last one again."""
@@ -145,8 +161,11 @@ class Exercise:
             f"<div>{marked(self.reason)}</div></details>"
         )
 
-    def _reply(self, kind: str, sign: str, verdict: str, more: str) -> Shown:
-        note(self.id, kind, verdict.partition("because ")[2] if kind == "bad" else "")
+    def _reply(
+        self, kind: str, sign: str, verdict: str, more: str, *, judged: bool = True
+    ) -> Shown:
+        reason = verdict.partition("because ")[2] if kind == "bad" else ""
+        note(self.id, kind, reason, judged=judged)
         hints = ""
         for number in range(len(self.hints), 0, -1):
             text = marked(self.hints[number - 1])

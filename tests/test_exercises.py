@@ -99,6 +99,11 @@ def test_the_three_replies(sample):
     assert repr(sample.check(2)) == "✔ 01-sum: correct. It is."
 
 
+def test_a_second_value_is_one_too_many(sample):
+    reply = repr(sample.check(2, 3))
+    assert reply.startswith("✗ 01-sum: not yet, because check takes one value, and it")
+
+
 def test_an_error_in_the_answer_is_a_reason(sample):
     class Bad:
         def __ne__(self, other):

@@ -80,6 +80,23 @@ def test_a_certificate_says_the_newest_state_in_words():
     assert shown.html.count('scope="row"') == 8 and "<caption>Lesson 16" in shown.html
 
 
+def test_a_check_that_could_not_judge_leaves_what_was_correct():
+    def list_posts(session):
+        return session.scalars(())
+
+    def state() -> str:
+        return _record.said("16-list")["16-list"].kind
+
+    reply = repr(exercise("16-list").check(list_posts))
+    assert "step 1 has no Base yet" in reply and state() == "bad"
+    _record.note("16-list", "good")
+    assert repr(exercise("16-list").check(list_posts)) == reply and state() == "good"
+    exercise("16-list").check(list_posts, 2)
+    assert state() == "good"
+    exercise("16-list").check(5)
+    assert state() == "bad"
+
+
 def test_a_certificate_of_everything_and_a_name():
     for id in STEPS:
         _record.note(id, "good")
@@ -197,6 +214,9 @@ def test_a_restart_keeps_rows_and_results(database):
         assert "users: 2 rows" in run("look-code")[0]
         was = "was correct before the kernel was restarted"
         assert f"step 1 (16-models) {was}" in run("step-5-run")[0]
+        early = run(write(found, "16-titles", STEPS["16-titles"].piece))[0]
+        assert "step 1 has no Base yet" in early
+        assert "8 of 8 correct" in run("result-code")[0]
         run(write(found, "16-models", MODELS))
         assert f"step 5 (16-list) {was}" in run("step-5-run")[0]
         run(write(found, "16-list", STEPS["16-list"].piece))
@@ -216,11 +236,16 @@ def test_a_broken_class_cell_stops_the_cells_that_use_it(workspace):
             step = write(found, id, STEPS[id].piece or STEPS[id].code)
             run("setup", step)
         run("step-2-run", "step-3-run")
+        whole = found["step-1"].source
         found["step-1"].source = MODELS.replace('__tablename__ = "posts"', "")
         with pytest.raises(AssertionError):
             run("step-1")
         changed = "step 1 (16-models) was changed after its check; run its cell again"
         assert changed in run("step-3-run")[0]
+        assert "step 1 is not finished: UnmappedClassError" in run(step)[0]
+        found["step-1"].source = whole
+        run("step-1")
+        assert "step 3 (16-add) was changed" in run("step-3-run")[0]
 
 
 def test_no_wrong_answer_breaks_a_later_cell(workspace):

@@ -8,24 +8,38 @@ from datetime import date
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Date, select
-from sqlalchemy.exc import IntegrityError, NoResultFound, SQLAlchemyError
+from sqlalchemy import Date, Executable, String, select
+from sqlalchemy.exc import (
+    IntegrityError,
+    InvalidRequestError,
+    NoResultFound,
+    SQLAlchemyError,
+)
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import UnmappedInstanceError
 
-from ..check import Exercise, NotYet, Wrong, expect, mapped_class, playground
+from ..check import (
+    Exercise,
+    NotYet,
+    Unjudged,
+    Wrong,
+    expect,
+    mapped_class,
+    playground,
+)
 from ..database import private_engine
 from ..errors import explain
-from ._blog import cascading, delete_mira, linked
+from ._blog import cascading, delete_mira, keyed, linked, sent
 
 TITLE = "Build a blog"
 EARNED = "I have mapped two tables from nothing, linked both sides, and saved, read, moved, deleted and counted rows."
 
 _NOT_KEPT = "nothing made the change permanent; `session.commit()` is missing, stands too early, or has no parentheses"
 _OWN_DATABASE = (
-    "your function names `engine`, which leads to your own database; use the `session` that it is given, and the "
-    "check can lend it another one"
+    "your function names `engine`, which leads to your own database; use the `{}` that it is given, and the check can "
+    "lend it another one"
 )
+_ROOM = 8  # more than the longest text that a step or its check stores
 
 
 # --- step 1
@@ -51,6 +65,14 @@ def _models(base: Any) -> None:
         isinstance(post.__table__.columns["published"].type, Date),
         "`posts.published` is no date; use `Mapped[date]`",
     )
+    for cls, name, truth in (
+        (user, "name", "every user has a name"),
+        (post, "title", "every post has a title"),
+        (post, "published", "every post has a date"),
+    ):
+        _holds(cls.__table__.columns[name], truth)
+    _key_named(post)
+    keyed(base)
     for cls, known in ((user, {"name"}), (post, {"title", "published", "user_id"})):
         for column in cls.__table__.columns:
             filled = (column.nullable, column.default, column.server_default)
@@ -77,11 +99,43 @@ def _models(base: Any) -> None:
     )
 
 
+def _key_named(post: Any) -> None:
+    keys = {key.parent.name for key in post.__table__.foreign_keys}
+    expect(
+        not keys or "user_id" in post.__table__.columns,
+        f'the key of `posts` is called `{", ".join(sorted(keys))}`; in the tables of "The question" it is `user_id`',
+    )
+
+
+def _holds(column: Any, truth: str) -> None:
+    """Does the column take every value that its table may get, and no NULL?"""
+    expect(
+        not column.nullable,
+        f"`{column}` accepts NULL, but {truth}; write `Mapped[...]` without `| None`, and no `nullable=True`",
+    )
+    expect(
+        not column.unique or column.name == "name",
+        f"`{column}` is unique, but two posts may have the same {column.name}; leave `unique=True` out",
+    )
+    if column.name == "published":
+        return
+    expect(isinstance(column.type, String), f"`{column}` is no text; use `Mapped[str]`")
+    length = column.type.length
+    expect(
+        length is None or length >= _ROOM,
+        f"`{column}` has room for {length} characters only; give it more, as in `String(40)`, or leave the length out",
+    )
+
+
 def _rule(base: Any) -> None:
     """Are the posts deleted with their user, by the Session or by the database, or NotYet."""
     post = mapped_class(base, "posts")
     key = next(iter(post.__table__.columns["user_id"].foreign_keys))
     by_database = (key.ondelete or "").upper() == "CASCADE"
+    expect(
+        by_database or not key.ondelete,
+        f'the key says `ondelete="{key.ondelete}"`, but posts go with their user; write `ondelete="CASCADE"`',
+    )
     for loaded in (False, True):
         statements, left, refused = delete_mira(base, loaded=loaded)
         updated = any(s.startswith("UPDATE posts") for s in statements)
@@ -123,7 +177,7 @@ def _rule(base: Any) -> None:
 
 
 def _own(answer: Any, name: str, *values: str) -> tuple[Any, Any, Any]:
-    """Base, User and Post of step 1, as the learner's function sees them, or NotYet."""
+    """Base, User and Post of step 1, as the learner's function sees them, or NotYet, or Unjudged."""
     expect(
         inspect.isfunction(answer),
         f"the answer should be the function `{name}`, without parentheses",
@@ -135,7 +189,16 @@ def _own(answer: Any, name: str, *values: str) -> tuple[Any, Any, Any]:
             f"the function should take {len(values)} value{'s' if len(values) > 1 else ''}: "
             f"`def {name}({', '.join(values)})`"
         ) from None
-    base = answer.__globals__.get("Base")
+    try:
+        return _classes(answer.__globals__)
+    except NotYet as reason:
+        raise Unjudged(str(reason)) from None
+    except SQLAlchemyError as error:
+        raise Unjudged(f"step 1 is not finished: {explain(error)}") from None
+
+
+def _classes(names: dict[str, Any]) -> tuple[Any, Any, Any]:
+    base = names.get("Base")
     registry = getattr(base, "registry", None)
     expect(
         registry is not None,
@@ -151,11 +214,9 @@ def _own(answer: Any, name: str, *values: str) -> tuple[Any, Any, Any]:
         user, post = linked(base)
     except NotYet as reason:
         raise NotYet(f"step 1 is not finished: {reason}") from None
-    except SQLAlchemyError as error:
-        raise NotYet(f"step 1 is not finished: {explain(error)}") from None
     for cls in (user, post):
         expect(
-            answer.__globals__.get(cls.__name__) is cls,
+            names.get(cls.__name__) is cls,
             f"`{cls.__name__}` is not the class of your `Base`; run the cell of step 1 again",
         )
     return base, user, post
@@ -164,7 +225,7 @@ def _own(answer: Any, name: str, *values: str) -> tuple[Any, Any, Any]:
 def _call(answer: Callable, session: Session, *values: Any) -> Any:
     """Call the learner's function; errors that are likely become reasons."""
     names = answer.__code__.co_names
-    expect("engine" not in names, _OWN_DATABASE)
+    expect("engine" not in names, _OWN_DATABASE.format("session"))
     called = f"{answer.__name__}(session{''.join(f', {value!r}' for value in values)})"
     try:
         return answer(session, *values)
@@ -252,9 +313,16 @@ def _blog(user: Any, post: Any) -> list[Any]:
 
 def _returned_list(found: Any, what: str) -> list:
     expect(found is not None, "your function returned None; is there a `return`?")
+    send = "execute" if what == "pairs" else "scalars"
+    expect(
+        not isinstance(found, Executable),
+        f"your function returned a statement that nobody sent; `session.{send}(...)` sends it, and `.all()` makes a "
+        "list of the result",
+    )
     expect(
         isinstance(found, list | tuple),
-        f"the function should return a list, and yours returned a {type(found).__name__}; `.all()` makes a list",
+        f"the function should return a list, and yours returned a {type(found).__name__}"
+        + ("; `.all()` makes a list" if hasattr(found, "all") else ""),
     )
     for item in found:
         expect(
@@ -266,7 +334,8 @@ def _returned_list(found: Any, what: str) -> list:
 
 
 def _a(item: Any) -> str:
-    return f"a {type(item).__name__} object"
+    name = type(item).__name__
+    return f"{'an' if name[0] in 'aeio' else 'a'} {name} object"
 
 
 # --- steps 2 to 8
@@ -280,6 +349,7 @@ def _tables(answer: Any) -> None:
         "your function makes an engine of its own; the tables belong into the database of the `engine` that it is "
         "given",
     )
+    expect("engine" not in names, _OWN_DATABASE.format(answer.__code__.co_varnames[0]))
     with private_engine() as engine:
 
         def make() -> set[str]:
@@ -332,11 +402,15 @@ def _add(answer: Any) -> None:
                 _explain_missing(error)
                 raise
         names, posts = _kept(session, user, post)
-    for name in ("rosa", "sven"):
-        expect(
-            name in names,
-            "the new user is not in the database; what brings a new object into the Session?",
-        )
+    expect(
+        "rosa" in names,
+        "the new user is not in the database; what brings a new object into the Session?",
+    )
+    expect(
+        "sven" in names,
+        "a user with posts was saved, and one without posts was not; what stands in the loop over the posts never runs "
+        "for an empty list, so add the user outside of it",
+    )
     expect(
         names == ["mira", "olaf", "pia", "rosa", "sven"],
         f"there should be one new user for each call; the users are {', '.join(names)}",
@@ -375,32 +449,35 @@ def _titles(answer: Any) -> None:
             found == ["Snow", "Ice", "Thaw"],
             "the titles are right but not in the order of their dates, oldest first",
         )
-        for name in ("pia", "nobody"):
-            found = _returned_list(_call(answer, session, name), "titles")
+        for name, whose in (
+            ("pia", "a user without posts"),
+            ("nobody", "a name that nobody has"),
+        ):
+            found = _call(answer, session, name)
+            expect(
+                found is not None,
+                f"for {whose} your function returned None; return an empty list, `[]`",
+            )
+            found = _returned_list(found, "titles")
             expect(
                 found == [],
-                f"{name} has no posts, so an empty list should come back, and yours was {found!r}",
+                f"for {whose} an empty list should come back, and yours was {found!r}",
             )
 
 
 def _list(answer: Any) -> None:
     base, user, post = _own(answer, "list_posts", "session")
-    sent: list[str] = []
-
-    def note(connection, cursor, statement, *more):
-        sent.append(statement)
-
-    with playground(base, *_blog(user, post)) as session:
-        sqlalchemy.event.listen(session.get_bind(), "before_cursor_execute", note)
+    with playground(base, *_blog(user, post)) as session, sent(session) as statements:
         found = _returned_list(_call(answer, session), "posts")
-        inside = len(sent)
+        inside = len(statements)
         for item in found:
             expect(
                 isinstance(item, post),
                 f"the list should hold `Post` objects, and yours holds {_a(item)}",
             )
+        forgotten = any(sqlalchemy.inspect(item).expired for item in found)
         authors = [item.user.name for item in found]
-        more = len(sent) - inside
+        more = len(statements) - inside
         titles = [item.title for item in found]
     wanted = ["Thaw", "Salt", "Ice", "Bread", "Snow"]
     expect(
@@ -410,6 +487,11 @@ def _list(answer: Any) -> None:
     expect(
         titles == wanted,
         "the posts are all there but not in the order asked for: the newest first",
+    )
+    expect(
+        not forgotten,
+        "the Session forgot what it had loaded, and reads each post again: a commit or a rollback does that (lesson "
+        '06, "What a commit forgets"); leave it out, reading needs none',
     )
     expect(
         not more or "join" not in answer.__code__.co_names,
@@ -442,6 +524,13 @@ def _move(answer: Any) -> None:
                 not str(error.statement).startswith("UPDATE users"),
                 "your function tried to change the name of a user; the post gets another user, and users stay as "
                 "they are",
+            )
+            raise
+        except InvalidRequestError as error:
+            expect(
+                "has been deleted" not in str(error),
+                "the post was taken out of the old list, and a query sent its DELETE before the new list had it: lesson "
+                '08, "A query in between"; leave `remove` out',
             )
             raise
         expect(
@@ -477,13 +566,20 @@ def _move(answer: Any) -> None:
             f"the post was moved, and your function returned {first!r}, not True",
         )
         for title, name in (("Nothing", "olaf"), ("Snow", "nobody")):
-            found = _call(answer, session, title, name)
-            missing = (
-                "post of that title" if title == "Nothing" else "user of that name"
+            missing, asked = (
+                ("post of that title", "post")
+                if title == "Nothing"
+                else ("user of that name", "user")
             )
+            try:
+                found = _call(answer, session, title, name)
+            except IntegrityError:
+                raise NotYet(
+                    f"there is no {missing}, and your function gave None to the post; ask whether the {asked} `is None`"
+                ) from None
             expect(
                 _kept(session, user, post) == (names, posts),
-                f"there is no {missing}, and rows were changed all the same",
+                f"there is no {missing}, and rows were changed all the same; ask whether the {asked} `is None`",
             )
             expect(
                 found is False,
@@ -536,10 +632,21 @@ def _delete(answer: Any) -> None:
 
 def _counts(answer: Any) -> None:
     base, user, post = _own(answer, "count_posts", "session")
-    with playground(base, *_blog(user, post), user(name="ada")) as session:
-        found = _returned_list(_call(answer, session), "pairs")
+    people = [*_blog(user, post), user(name="ada")]
+    with playground(base, *people) as session, sent(session) as statements:
+        found = _call(answer, session)
+        expect(
+            not isinstance(found, dict),
+            "your function returned a dict; return a list of pairs, so that the order is kept and can be asked for",
+        )
+        found = _returned_list(found, "pairs")
     try:
-        pairs = [(str(name), int(number)) for name, number in found]
+        for name, _ in found:
+            expect(
+                isinstance(name, str),
+                f"each pair should begin with a name, and yours begins with {_a(name)}; take `User.name`",
+            )
+        pairs = [(name, int(number)) for name, number in found]
     except (TypeError, ValueError):
         raise NotYet(
             "each item should be a pair of a name and a number, such as `('ada', 3)`"
@@ -550,10 +657,19 @@ def _counts(answer: Any) -> None:
         f"each user should come once, and the names were {', '.join(names) or 'none'}; what makes the groups?",
     )
     expect(
+        {"pia", "ada"} <= set(names) or not any("OUTER JOIN" in s for s in statements),
+        "the outer join keeps the wrong side: it keeps every post, and loses a user without one; begin with `User`, "
+        "and write `outerjoin(User.posts)`",
+    )
+    expect(
         {"pia", "ada"} <= set(names),
         "users without posts are missing; an inner join loses a parent that has no child",
     )
     counts = dict(pairs)
+    expect(
+        set(counts.values()) != {5},
+        "every user got the 5 posts of all users, because nothing joins the two tables; what keeps a post with its user?",
+    )
     expect(
         counts["pia"] == 0,
         f"pia has no post, and your function counted {counts['pia']}; count a column of the child, not the rows",
@@ -561,6 +677,11 @@ def _counts(answer: Any) -> None:
     expect(
         counts == {"mira": 3, "olaf": 2, "pia": 0, "ada": 0},
         f"mira has 3 posts and olaf 2, and your function counted {counts['mira']} and {counts['olaf']}",
+    )
+    expect(
+        len(statements) <= 2,
+        f"the numbers are right, and your function sent {len(statements)} statements for 4 users (N+1); let the "
+        "database count, or load all lists together",
     )
     expect(
         names == ["mira", "olaf", "ada", "pia"],
@@ -582,18 +703,20 @@ _USER = """class User(Base):
         return f"User({self.name!r})"
 """
 
-_POST = """class Post(Base):
+_KEY = """    user_id: Mapped[int] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), index=True
+    )
+"""
+
+_POST = f"""class Post(Base):
     __tablename__ = "posts"
     id: Mapped[int] = mapped_column(primary_key=True)
     title: Mapped[str] = mapped_column(String(120))
     published: Mapped[date]
-    user_id: Mapped[int] = mapped_column(
-        ForeignKey("users.id", ondelete="CASCADE"), index=True
-    )
-    user: Mapped["User"] = relationship(back_populates="posts")
+{_KEY}    user: Mapped["User"] = relationship(back_populates="posts")
 
     def __repr__(self):
-        return f"Post({self.title!r})"
+        return f"Post({{self.title!r}})"
 """
 
 _BASE = """class Base(DeclarativeBase):
@@ -694,7 +817,8 @@ EXERCISES = [
             "Write the columns first, then the key in `Post`, then one relationship in each class; run the cell after "
             "each. The reply names what is missing next.",
             'In `Post`: `user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))`, and '
-            '`user: Mapped["User"] = relationship(back_populates="posts")`.',
+            '`user: Mapped["User"] = relationship(back_populates="posts")`. `ondelete` is a word of `ForeignKey`; in '
+            "`relationship` it is a TypeError.",
             'In `User`: `posts: Mapped[list["Post"]] = relationship(back_populates="user", '
             'cascade="all, delete-orphan", passive_deletes=True)`; and `unique=True` for the name.',
         ),
@@ -716,11 +840,7 @@ EXERCISES = [
             _wrong_models("is no date", ("Mapped[date]", "Mapped[str]")),
             _wrong_models(
                 "has no column user_id",
-                (
-                    '    user_id: Mapped[int] = mapped_column(\n        ForeignKey("users.id", '
-                    'ondelete="CASCADE"), index=True\n    )\n',
-                    "",
-                ),
+                (_KEY, ""),
             ),
             _wrong_models(
                 "add ForeignKey(...)",
@@ -777,6 +897,40 @@ EXERCISES = [
                 (', cascade="all, delete-orphan", passive_deletes=True', ""),
             ),
             _wrong_models("add unique=True", (", unique=True", "")),
+            Wrong(
+                _MODELS.replace(_KEY, "").replace(
+                    "    posts:",
+                    '    post_id: Mapped[int] = mapped_column(ForeignKey("posts.id"))\n    posts:',
+                ),
+                "users holds a foreign key",
+            ),
+            _wrong_models("is called author_id", ("user_id:", "author_id:")),
+            _wrong_models(
+                "every post has a date", ("Mapped[date]", "Mapped[date | None]")
+            ),
+            _wrong_models(
+                "every post has a title",
+                ("title: Mapped[str]", "title: Mapped[str | None]"),
+            ),
+            _wrong_models(
+                "every user has a name",
+                ("name: Mapped[str]", "name: Mapped[str | None]"),
+            ),
+            _wrong_models("room for 4 characters", ("String(120)", "String(4)")),
+            _wrong_models(
+                "is no text",
+                (
+                    "title: Mapped[str] = mapped_column(String(120))",
+                    "title: Mapped[int]",
+                ),
+            ),
+            _wrong_models(
+                "may have the same title", ("String(120)", "String(120), unique=True")
+            ),
+            _wrong_models(
+                'says ondelete="SET NULL"',
+                ('ondelete="CASCADE"', 'ondelete="SET NULL"'),
+            ),
         ),
     ),
     _step(
@@ -800,6 +954,7 @@ EXERCISES = [
             "makes an engine of its own": "from sqlalchemy import create_engine\n\n\ndef make_tables(engine):\n"
             '    Base.metadata.create_all(create_engine("sqlite://"))\n',
             "should take 1 value": "def make_tables():\n    Base.metadata.create_all(engine)\n",
+            "names engine": "def make_tables(e):\n    Base.metadata.create_all(engine)\n",
         },
     ),
     _step(
@@ -807,8 +962,8 @@ EXERCISES = [
         "Step 3: a user with posts, saved through the list",
         _add,
         _ADD,
-        "The posts are in the list when the user is added, so the save-update cascade takes them along, and nobody "
-        "copies a key.",
+        "The save-update cascade takes along the posts that are in the list, so nobody has to copy a key. (`flush` "
+        "first, then `user_id=user.id`, is right as well: it copies the key by hand.)",
         (
             "Make the user, fill the list of the user, add one object, commit.",
             "A loop over pairs is `for title, published in posts:`. Which list takes the new post?",
@@ -818,6 +973,10 @@ EXERCISES = [
         {
             "session.commit() is missing": _ADD.replace("    session.commit()\n", ""),
             "brings a new object into": _ADD.replace("    session.add(user)\n", ""),
+            "one without posts was not": _ADD.replace(
+                "    session.add(user)\n    session.commit()",
+                "        session.add(user)\n        session.commit()",
+            ),
             "make a Post for each pair": """def add_user(session, name, posts):
     session.add(User(name=name))
     session.commit()
@@ -873,6 +1032,17 @@ EXERCISES = [
             "step 1 has no class Post yet": f"{_BASE}{_USER}\n\n{_TITLES}",
             "is there a return?": _TITLES.replace("    return session", "    session"),
             "returned a ScalarResult": _TITLES.replace(".all()", ""),
+            "session.scalars(...) sends it": _TITLES.replace(
+                "session.scalars(", ""
+            ).replace(").all()", ""),
+            "for a name that nobody has your function returned None": """def titles_of(session, name):
+    user = session.scalar(select(User).where(User.name == name))
+    if user is not None:
+        return [post.title for post in sorted(user.posts, key=lambda p: p.published)]
+""",
+            "for a user without posts your function returned None": _TITLES.replace(
+                ".all()", ".all() or None"
+            ),
             "holds a Post object": _TITLES.replace(
                 "select(Post.title)", "select(Post)"
             ),
@@ -905,6 +1075,8 @@ EXERCISES = [
             "one for each user (N+1)": _LIST.replace(
                 ".options(joinedload(Post.user))", ""
             ),
+            "What a commit forgets": _LIST.replace("return", "posts =")
+            + "    session.commit()\n    return posts\n",
             "joins and loads nothing": _LIST.replace(
                 ".options(joinedload(Post.user))", ".join(Post.user)"
             ),
@@ -949,6 +1121,17 @@ EXERCISES = [
             ),
             "was without a user at a flush": _MOVE.replace(
                 "    post.user = user\n", "    post.user.posts.remove(post)\n"
+            ),
+            "A query in between": _MOVE.replace(
+                "    post.user = user\n",
+                "    post.user.posts.remove(post)\n    user.posts.append(post)\n",
+            ),
+            "gave None to the post": _MOVE.replace(" or user is None", ""),
+            "rows were changed all the same; ask whether the user": _MOVE.replace(
+                " or user is None", ""
+            ).replace(
+                "    post.user = user\n",
+                "    post.user.posts\n    post.user = user\n",
             ),
             "is a new row now": _MOVE.replace(
                 "    post.user = user\n",
@@ -1023,7 +1206,8 @@ EXERCISES = [
         "Step 8: the number of posts of every user",
         _counts,
         _COUNTS,
-        "The outer join keeps users without posts, and a count of `Post.id` gives them 0.",
+        "An outer join keeps users without posts, and a count of `Post.id` gives them 0. (`len(user.posts)` is right "
+        "as well, if all lists are loaded together; it reads every post to count it.)",
         (
             "Which users does a join lose?",
             "Four words: `outerjoin`, `group_by`, `func.count`, `order_by`.",
@@ -1031,6 +1215,20 @@ EXERCISES = [
             "ordered by `number.desc(), User.name`.",
         ),
         {
+            "nothing joins the two tables": _COUNTS.replace(
+                ".outerjoin(User.posts)", ""
+            ),
+            "keeps the wrong side": _COUNTS.replace("User.posts", "Post.user"),
+            "begins with a User object": _COUNTS.replace(
+                "User.name, number", "User, number"
+            ),
+            "session.execute(...) sends it": _COUNTS.replace(
+                "session.execute(", ""
+            ).replace(").all()", ""),
+            "5 statements for 4 users": """def count_posts(session):
+    pairs = [(user.name, len(user.posts)) for user in session.scalars(select(User))]
+    return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+""",
             "users without posts are missing": _COUNTS.replace("outerjoin", "join"),
             "not the rows": _COUNTS.replace("func.count(Post.id)", "func.count()"),
             "the most posts should come first": _COUNTS.replace("number.desc(), ", ""),
