@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import linecache
+import logging
 import re
 import sys
 import textwrap
+import traceback
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -476,12 +479,10 @@ def install_handler() -> None:
 
     shell = get_ipython()
     if shell is not None:
+        # it prints the whole traceback of an interrupt that comes while it closes a connection
+        logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
         shown_short = (exc.SQLAlchemyError, LessonError, KeyboardInterrupt)
         shell.set_custom_exc(shown_short, _show_in_ipython)
-        if sys.platform == "emscripten":
-            from . import browser
-
-            browser.install(shell)
 
 
 def _show_in_ipython(shell, etype, value, tb, tb_offset=None) -> None:
@@ -496,6 +497,16 @@ def _show_in_ipython(shell, etype, value, tb, tb_offset=None) -> None:
     shell._showtraceback(etype, evalue, lines)
     if shell.call_pdb:
         shell.debugger(force=True)
+    elif isinstance(value, KeyboardInterrupt):
+        _let_go(value)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free what the frames of an interrupted cell hold: a cursor half read locks SQLite's tables."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+    gc.collect()
 
 
 def _lines(error: BaseException, tb: TracebackType | None, user_ns: dict) -> list[str]:

@@ -7,6 +7,7 @@ object before any database dialect is applied, so that it reads the same on SQLi
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import linecache
 import re
@@ -147,6 +148,10 @@ def _changes_rows(statement: _Statement) -> bool:
 def _after_cell(result) -> None:
     from IPython.display import display
 
+    if any(log.engine.dialect.is_async for log in _logs.values()):
+        # What a failed lazy load never awaited; freed in the middle of a later cell it may be told
+        # on stderr.
+        gc.collect()
     for log in list(_logs.values()):
         entries = log.take()
         if not entries:

@@ -151,6 +151,8 @@ def hub(folder: Path, token: str, simple: bool):
         finally:
             process.terminate()
             process.wait(30)
+            with contextlib.suppress(OSError, ValueError):  # where the Hub crashed
+                os.kill(int((folder / "proxy.pid").read_text().split()[0]), 15)
 
 
 def memory_of(folder: Path, names: list[str]) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy import event, select
 from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session
+from sqlalchemy.util import await_only
 
 from ..blog import Base, Post, User
 from ..check import Exercise, NotYet, Wrong, expect
@@ -231,6 +232,10 @@ def _at_once(answer: Any) -> None:
             nonlocal now, most
             now += 1
             most = max(most, now)
+            # Held for a moment, so that the others come too, on a slow machine as well.
+            for _ in range(12):
+                if most <= 3:
+                    await_only(asyncio.sleep(0.025))
 
         def went(*_: Any) -> None:
             nonlocal now

@@ -1,8 +1,9 @@
 """Says before a delete what it will do: to which rows, by whom, and with how many statements.
 
 Nothing is loaded, and no row is read but keys of objects that the Session holds. A set of rows is a
-condition on a table, the set below it is a condition on the first, and the database counts. What the Session does follows from the mapping
-and from what is loaded; what the database does follows from its own foreign keys.
+condition on a table, the set below it is a condition on the first, and the database counts. What
+the Session does follows from the mapping and from what is loaded; what the database does follows
+from its own foreign keys.
 
 Sources: https://docs.sqlalchemy.org/en/21/orm/cascades.html#delete,
 https://docs.sqlalchemy.org/en/21/orm/collections.html#passive-deletes,

@@ -186,17 +186,19 @@ class Outcome:
 
         def below(c: Columns) -> ColumnElement[bool]:
             pairs = zip(key.columns, key.referred, strict=True)
-            handled = [rows.where(c).is_not(true()) for rows in self._handled(key)]
-            return and_(*(tree.c[other] == c[name] for name, other in pairs), *handled)
+            return and_(*(tree.c[other] == c[name] for name, other in pairs))
 
-        tree = tree.union(
-            select(*(next_level.c[name] for name in key.referred)).where(
-                below(next_level.c)
-            )
-        )
+        def unhandled(c: Columns) -> list[ColumnElement[bool]]:
+            return [rows.where(c).is_not(true()) for rows in self._handled(key)]
+
+        deeper = select(*(next_level.c[name] for name in key.referred))
+        tree = tree.union(deeper.where(below(next_level.c), *unhandled(next_level.c)))
         return Rows(
             here,
-            lambda c: or_(seed.where(c), exists().where(below(c))),
+            lambda c: or_(
+                seed.where(c),
+                and_(exists().where(below(c)).correlate_except(tree), *unhandled(c)),
+            ),
             seed.uses | frozenset(key.columns),
         )
 
@@ -547,8 +549,7 @@ class Outcome:
         """Where a class points at itself, the flush works row by row, in an order of its own."""
         for mapper in {what for kind, what in self._changed if kind != "process"}:
             own = own_relationships(mapper)
-            met = any(group.via in own for group in self._met(mapper))
-            if own and (not self._is_tree(mapper) or (met and self._refused)):
+            if own and (self._refused or not self._is_tree(mapper)):
                 self._walk.countable = False
 
     def _check_order(self, order: list[_Step]) -> None:
@@ -567,20 +568,28 @@ class Outcome:
         """To sort a tree, the flush looks at the parent of the object: a SELECT if it is not there."""
         root, walk = self._walk.root, self._walk
         mapper = root.mapper
-        own = own_relationships(mapper)
-        if not any(group.via in own for group in self._met(mapper)):
+        deleted = self._changed.get(("delete", mapper.base_mapper), 0)
+        changed = self._changed.get(("save", mapper.base_mapper), 0)
+        if not own_relationships(mapper) or (deleted < 2 and not changed):
             return 0
         loads = 0
         for prop in mapper.relationships:
             if prop.viewonly or not is_up(prop) or prop.key in root.dict:
                 continue
+            others = [m for m in walk.members[mapper] if m is not root]
+            if deleted < 2 and not any(prop.key in m.dict for m in others):
+                continue  # it does not sort by the parents of rows that stay
             names = [mapper.get_property_by_column(c).key for c in _local(prop)]
             values = [root.dict.get(name) for name in names]
-            if prop.mapper is not mapper or any(n not in root.dict for n in names):
+            if (
+                deleted < 2
+                or prop.mapper is not mapper
+                or any(name not in root.dict for name in names)
+            ):
                 walk.countable = False
             elif None not in values:
                 key = mapper.identity_key_from_primary_key(values)
-                loads += key not in walk.root.session.identity_map
+                loads += key not in root.session.identity_map
         return loads
 
     def _met(self, mapper: Mapper) -> list[Group]:
@@ -612,7 +621,7 @@ class Outcome:
                 takes_part = prop.mapper.base_mapper in working or (
                     self._changed.get(("process", prop))
                 )
-                if takes_part or optional:
+                if takes_part or (optional and self._may_take_part(prop, mapper)):
                     add(*_dependencies(prop, mapper))
         sorter = TopologicalSorter(after)
         try:
@@ -629,6 +638,15 @@ class Outcome:
             order += ready
             sorter.done(*ready)
         return order
+
+    def _may_take_part(self, prop: RelationshipProperty, mapper: Mapper) -> bool:
+        """Whether objects in memory may draw a class into the order for which nothing is done."""
+        members = self._walk.members
+        if is_up(prop):
+            known = any(members[m] for m in prop.mapper.self_and_descendants)
+            return known or any(c.nullable for c in prop.local_columns)
+        held = [x for m in mapper.self_and_descendants for x in members[m]]
+        return any(prop.key in member.dict for member in held)
 
     # what is left out
 

@@ -97,7 +97,7 @@ def pointing(
         pairs = zip(columns, others, strict=True)
         same = [alias.c[other] == c[name] for name, other in pairs]
         inside = [there.where(alias.c)] if there.named is None else []
-        return exists().where(*same, *inside)
+        return exists().where(*same, *inside).correlate_except(alias)
 
     return Rows(here, where, frozenset(columns))
 

@@ -87,9 +87,9 @@ class Walk:
         self.unknown: list[str] = []
         self.countable = True  # whether the number of statements can be told
         self._found: dict[int, set[InstanceState]] = {}
-        self._members: dict[Mapper, list[InstanceState]] = defaultdict(list)
+        self.members: dict[Mapper, list[InstanceState]] = defaultdict(list)
         for member in session.identity_map.all_states():
-            self._members[member.mapper].append(member)
+            self.members[member.mapper].append(member)
         self._walk()
 
     def not_foreseen(self, sentence: str, countable: bool = False) -> None:
@@ -274,7 +274,7 @@ class Walk:
             prop,
             sideways=True,
         )
-        members = self._members[prop.mapper]
+        members = self.members[prop.mapper]
         keys = self._asked.keys(
             rows, prop.mapper, [tuple(member.key[1]) for member in members]
         )
@@ -335,7 +335,7 @@ class Walk:
             reached = set(group.states)
             members = [
                 m
-                for m in self._members[group.mapper]
+                for m in self.members[group.mapper]
                 if m not in reached and lists.intersection(m.dict)
             ]
             keys = self._asked.keys(
