@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from sqlalchemy import Column, Connection, ForeignKeyConstraint, Table, inspect
 from sqlalchemy.engine.reflection import ObjectKind
 
+from .._catalogue import Catalogue
 from ..errors import LessonError
-from ..preview.catalogue import Catalogue
 from .cures import typed
 from .finding import DELETE, TABLES, Finding
 from .reading import REFUSES, Mapping, written_rule

@@ -1,9 +1,7 @@
 """Says before a delete what it will do: to which rows, by whom, and with how many statements.
 
-Nothing is loaded, and no row is read but keys of objects that the Session holds. A set of rows is a
-condition on a table, the set below it is a condition on the first, and the database counts. What
-the Session does follows from the mapping and from what is loaded; what the database does follows
-from its own foreign keys.
+No row is read but keys of objects that the Session holds: a set of rows is a condition, which the
+database counts. `walk` follows the foreign keys, `known` says what is not foreseen, `facts` adds up.
 
 Sources: https://docs.sqlalchemy.org/en/21/orm/cascades.html#delete,
 https://docs.sqlalchemy.org/en/21/orm/collections.html#passive-deletes,
@@ -21,13 +19,13 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import NoInspectionAvailable, PendingRollbackError
 from sqlalchemy.orm import InstanceState, Mapper, Session
 
+from .._catalogue import Catalogue
 from .._html import Shown, columned, escape, plural
 from ..errors import LessonError
 from ..sql import _highlight, quiet
-from .catalogue import Catalogue
-from .outcome import DeleteFacts, Line, Outcome, Refusal
-from .rows import Asked
-from .walk import Walk
+from .asked import Asked
+from .facts import DeleteFacts, Refusal, facts_of, refused_at
+from .walk import DELETED, REFUSED, SET_NULL, Walk
 
 __all__ = ["DeleteFacts", "DeletePreview", "Refusal", "preview_delete"]
 
@@ -61,17 +59,12 @@ def preview_delete(session: Session, obj: Any) -> DeletePreview:
             delete, or when one of the tables does not exist.
     """
     state = _checked(session, obj)
-    with (
-        session.no_autoflush,
-        quiet(),
-        _connection(session, state.mapper) as connection,
-    ):
-        asked = Asked(connection)
-        catalogue = Catalogue(connection, state.mapper)
-        walk = Walk(session, state, asked, catalogue)
-        facts, lines = Outcome(walk, asked, catalogue).told()
+    with quiet(), _connection(session, state.mapper) as connection:
+        asked, catalogue = Asked(connection), Catalogue(connection, state.mapper)
+        walk = Walk(state, catalogue, asked)
+        facts = facts_of(walk, catalogue)
     key = ", ".join(map(str, state.key[1]))
-    return _drawn(f"{state.mapper.class_.__name__} {key}", facts, lines, asked)
+    return _drawn(f"{state.mapper.class_.__name__} {key}", facts, walk, asked)
 
 
 def _checked(session: Any, obj: Any) -> InstanceState:
@@ -136,44 +129,42 @@ def _connection(session: Session, mapper: Mapper) -> Iterator[Connection]:
     yield connection
 
 
-def _drawn(
-    name: str, facts: DeleteFacts, lines: list[Line], asked: Asked
-) -> DeletePreview:
-    count = (
-        "" if facts.statements is None else f": {plural(facts.statements, 'statement')}"
-    )
+def _drawn(name: str, facts: DeleteFacts, walk: Walk, asked: Asked) -> DeletePreview:
+    sent = "number of statements not known"
+    if facts.statements is not None:
+        sent = plural(facts.statements, "statement")
     end = ", refused, so that nothing changes" if facts.refused else ""
-    title = f"session.delete({name}) and a commit{count}{end}"
+    title = f"session.delete({name}) and a commit: {sent}{end}"
+    lines = []
+    for part in walk.parts:
+        what = part.what if part.known else "not known"
+        what = f"{what} {refused_at(part)}" if what == REFUSED else what
+        lines.append([part.table, str(part.rows), what, part.who, part.why])
     head = ["table", "rows", "what happens", "by", "because"]
-    cells = [[line.table, str(line.rows), *line[2:]] for line in lines]
-    looked = plural(len(asked.statements), "SELECT")
-    plain = [title, columned([head, *cells])]
-    plain.append(f"  steps: {', '.join(facts.steps)}")
+    looked = f"To foresee this, the catalogue and {plural(len(asked.statements), 'SELECT')} were sent"
+    plain = [title, columned([head, *lines])]
     plain += [f"  not known: {sentence}" for sentence in facts.unknown]
-    plain.append(f"  To foresee this, {looked} and the catalogue were asked:")
+    plain.append(f"  {looked}:")
     for statement, _, values in asked.statements:
         plain += [f"    {line}" for line in statement.splitlines()]
         plain += [f"        {values}"] if values else []
-    kinds = {"deleted": "del", "set to NULL": "upd"}
-    body = "".join(
-        f'<tr class="{kinds.get(line.what, "")}"><th scope="row"><code>{escape(line.table)}</code>'
-        f"</th><td>{line.rows}</td><td><b>{escape(line.what)}</b></td><td>{escape(line.who)}</td>"
-        f"<td>{escape(line.why)}</td></tr>"
-        for line in lines
+    kinds = {DELETED: "del", SET_NULL: "upd"}
+    rows = "".join(
+        f'<tr class="{kinds.get(what, "")}"><th scope="row"><code>{escape(table)}</code></th>'
+        f"<td>{number}</td><td><b>{escape(what)}</b></td><td>{who}</td><td>{escape(why)}</td></tr>"
+        for table, number, what, who, why in lines
     )
     columns = "".join(f'<th scope="col">{word}</th>' for word in head)
     unknown = "".join(
         f"<div><b>not known:</b> {escape(sentence)}</div>" for sentence in facts.unknown
     )
-    sent = "".join(
+    shown = "".join(
         f'<pre class="ls-stmt">{_highlight(real)}</pre><div class="ls-said"><div><code>'
         f"{escape(values)}</code></div></div>"
         for _, real, values in asked.statements
     )
     html = (
         f'<div class="ls"><table><caption>{escape(title)}</caption><thead><tr>{columns}</tr></thead>'
-        f"<tbody>{body}</tbody></table><div>steps: {escape(', '.join(facts.steps))}</div>{unknown}"
-        f"<details><summary>To foresee this, {looked} and the catalogue were asked</summary>"
-        f"{sent}</details></div>"
+        f"<tbody>{rows}</tbody></table>{unknown}<details><summary>{looked}</summary>{shown}</details></div>"
     )
     return DeletePreview(html, "\n".join(plain), facts)
