@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Connection,
+    Engine,
     TableClause,
     column,
     inspect,
@@ -34,6 +36,21 @@ _OUTSIDERS = (
     " JOIN pg_catalog.pg_class p ON p.oid = k.confrelid WHERE k.contype = 'f'"
     " AND pg_catalog.pg_table_is_visible(p.oid)"
 )
+
+
+@contextmanager
+def connected(bind: Engine | Connection) -> Iterator[Connection]:
+    """Lend a connection; one that is given is left as it was, in a transaction or in none."""
+    if isinstance(bind, Engine):
+        with bind.connect() as connection:
+            yield connection
+        return
+    began = bind.in_transaction()
+    try:
+        yield bind
+    finally:
+        if not began:
+            bind.rollback()
 
 
 class Key(NamedTuple):

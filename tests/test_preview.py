@@ -17,6 +17,8 @@ from lesson_support.database import private_engine
 
 # A longer run: LESSONS_EXAMPLES=5000 pytest tests/test_preview.py -k random
 EXAMPLES = int(os.environ.get("LESSONS_EXAMPLES", 0))
+# SQLAlchemy does not map the sixth pair, passive_deletes="all" beside a delete cascade.
+PASSIVE = [(KEPT, False), (KEPT, True), (KEPT, "all"), (OWNED, False), (OWNED, True)]
 RULES = (None, "RESTRICT", "NO ACTION", "CASCADE", "SET NULL")
 
 
@@ -28,6 +30,9 @@ def engine(database):
 
 def compare(facts, happened: Happened) -> None:
     """What was said beforehand equals what happened."""
+    if facts.unknown:
+        assert facts.statements is None
+        return
     if happened.error:
         assert happened.error in {refusal.rule for refusal in facts.refused}
     else:
@@ -55,14 +60,8 @@ def unchanged(session: Session):
 @pytest.mark.parametrize("nullable", [True, False])
 @pytest.mark.parametrize("ondelete", RULES)
 def test_the_cases_of_lesson_09(engine, ondelete, nullable):
-    cases = 0
-    for cascade, passive, loaded in product(
-        (KEPT, OWNED), (False, True, "all"), (False, True)
-    ):
-        way = Way(cascade, passive, ondelete, nullable)
-        if not way.mappable:
-            continue
-        cases += 1
+    for both, loaded in product(PASSIVE, (False, True)):
+        way = Way(*both, ondelete, nullable)
         grown = Grown([Node(), Node(0, way)])
         rows = [[{"id": 1}], [{"id": 1, "up_id": 1}, {"id": 2, "up_id": 1}]]
         with grown.filled(engine, rows) as connection, Session(connection) as session:
@@ -76,24 +75,22 @@ def test_the_cases_of_lesson_09(engine, ondelete, nullable):
             compare(facts, happened)
             if happened.error:
                 assert [refusal.rule for refusal in facts.refused] == [happened.error]
-    assert cases == 10
 
 
 # --- random trees ----------------------------------------------------------------------------------
 
 ways = st.builds(
-    Way,
-    cascade=st.sampled_from((KEPT, OWNED, OWNED)),
-    passive=st.sampled_from((False, True, "all")),
-    ondelete=st.sampled_from(RULES),
-    nullable=st.booleans(),
-    listed=st.sampled_from((True, True, True, False)),
-    back=st.booleans(),
-).filter(lambda way: way.mappable)
+    lambda both, *more: Way(*both, *more),
+    st.sampled_from(PASSIVE),
+    st.sampled_from(RULES),
+    st.booleans(),  # may be NULL
+    st.sampled_from((True, True, True, False)),  # has the list
+    st.booleans(),  # has the way up
+)
 
 
 @st.composite
-def tables(draw, own: bool) -> list[Node]:
+def tables(draw, own: bool = False) -> list[Node]:
     """A tree of tables, at most three levels; with `own`, the rows of the first are a tree too."""
     nodes = [Node(own=replace(draw(ways), nullable=True) if own else None)]
     level = [1]
@@ -101,6 +98,19 @@ def tables(draw, own: bool) -> list[Node]:
         above = draw(st.sampled_from([n for n in range(len(nodes)) if level[n] < 3]))
         nodes.append(Node(above, draw(ways)))
         level.append(level[above] + 1)
+    return nodes
+
+
+@st.composite
+def nets(draw) -> list[Node]:
+    """Tables with a second key to some table, or with rows that are a tree in themselves."""
+    nodes = draw(tables())
+    for number, node in enumerate(nodes):
+        own = replace(draw(ways), nullable=True) if draw(st.booleans()) else None
+        extra = None
+        if number and draw(st.booleans()):
+            extra = draw(st.integers(0, number - 1)), draw(ways)
+        nodes[number] = replace(node, own=own, extra=extra)
     return nodes
 
 
@@ -123,24 +133,33 @@ def drawn_rows(data, nodes: list[Node]) -> list[list[dict]]:
 
 
 def load_some(data, session: Session, grown: Grown, rows: list[list[dict]]):
-    """Read some objects and some of their lists; the first object is returned last."""
+    """Read some objects and some of their lists; the first one is that which will be deleted."""
+    choices = [(number, row["id"]) for number, all in enumerate(rows) for row in all]
+    first = 0, data.draw(st.sampled_from(rows[0]))["id"]
     held = []
-    for number, cls in enumerate(grown.classes):
-        for row in rows[number]:
-            first = number == 0 and row["id"] == 1
-            if not (first or data.draw(st.booleans())):
-                continue
-            held.append(session.get(cls, row["id"]))
+    for number, id in dict.fromkeys([first, *choices]):
+        if not held or data.draw(st.booleans()):
+            held.append(session.get(grown.classes[number], id))
             lists = grown.lists(number)
             for name in data.draw(st.sets(st.sampled_from(lists))) if lists else ():
                 len(getattr(held[-1], name))
+    forget = data.draw(st.sampled_from((None, None, session.commit, session.rollback)))
+    if forget:
+        forget()
+    elif data.draw(st.integers(0, 3)) == 3:
+        session.expire(held[0])
     return held
 
 
 def predict_and_delete(data, engine, nodes: list[Node]):
+    """Map the tables, fill them, load something, and compare the preview with the delete."""
     rows = drawn_rows(data, nodes)
     grown = Grown(nodes)
-    with grown.filled(engine, rows) as connection, Session(connection) as session:
+    enforced = engine.dialect.name != "sqlite" or data.draw(st.integers(0, 4)) > 0
+    with (
+        grown.filled(engine, rows, enforced) as connection,
+        Session(connection) as session,
+    ):
         there = read(connection, grown.Base.metadata)
         held = load_some(data, session, grown, rows)
         before = unchanged(session)
@@ -176,4 +195,12 @@ def test_random_trees_of_tables(engine, nodes, data):
 def test_random_trees_of_rows(engine, nodes, data):
     facts, happened = predict_and_delete(data, engine, nodes)
     assert facts.unknown == []
-    assert facts.statements is not None or happened.error
+    # by a way up, the flush may ask for the parent of the object
+    assert facts.statements is not None or happened.error or nodes[0].own.back
+
+
+@many
+@given(nodes=nets(), data=st.data())
+def test_random_nets_of_tables(engine, nodes, data):
+    """Where rows are reached by two keys, it is foreseen or said to be unknown."""
+    predict_and_delete(data, engine, nodes)

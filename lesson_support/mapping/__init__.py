@@ -24,6 +24,7 @@ from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.orm import Mapper, registry
 from sqlalchemy.orm.exc import UnmappedClassError
 
+from .._catalogue import connected
 from .._html import Shown, escape
 from ..errors import LessonError, _first_line, _todo
 from ..sql import quiet
@@ -214,16 +215,9 @@ def _catalogue(
 ) -> Iterator[Database | None]:
     if engine is None:
         yield None
-    elif isinstance(engine, Connection):
-        began = engine.in_transaction()
-        try:
-            yield Database(engine, mapping)
-        finally:
-            if not began:
-                engine.rollback()
-    else:
-        with engine.connect() as connection:
-            yield Database(connection, mapping)
+        return
+    with connected(engine) as connection:
+        yield Database(connection, mapping)
 
 
 def _plain(title: str, findings: list[Finding]) -> str:

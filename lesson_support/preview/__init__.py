@@ -19,7 +19,7 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import NoInspectionAvailable, PendingRollbackError
 from sqlalchemy.orm import InstanceState, Mapper, Session
 
-from .._catalogue import Catalogue
+from .._catalogue import Catalogue, connected
 from .._html import Shown, columned, escape, plural
 from ..errors import LessonError
 from ..sql import _highlight, quiet
@@ -115,18 +115,16 @@ def _checked(session: Any, obj: Any) -> InstanceState:
 @contextmanager
 def _connection(session: Session, mapper: Mapper) -> Iterator[Connection]:
     """The Session's own connection; while it has no transaction, another, so that none begins."""
-    bind = session.get_bind(mapper)
-    if not session.in_transaction() and not isinstance(bind, Connection):
-        with bind.connect() as connection:
+    if not session.in_transaction():
+        with connected(session.get_bind(mapper)) as connection:
             yield connection
         return
     try:
-        connection = session.connection(bind_arguments={"mapper": mapper})
+        yield session.connection(bind_arguments={"mapper": mapper})
     except PendingRollbackError:
         raise LessonError(
             "A statement of this Session failed: call session.rollback() first."
         ) from None
-    yield connection
 
 
 def _drawn(name: str, facts: DeleteFacts, walk: Walk, asked: Asked) -> DeletePreview:

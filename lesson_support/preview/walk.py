@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import TableClause, and_, inspect, not_, select, true, tuple_
+from sqlalchemy import Table, TableClause, and_, inspect, not_, select, true, tuple_
 from sqlalchemy.orm import InstanceState, Mapper, RelationshipProperty
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -27,7 +27,7 @@ LEFT = "left, with a key to nowhere"
 _KEYS = 1000
 _LEVELS = 25
 
-Relations = dict[tuple[str, frozenset[tuple[str, str]]], RelationshipProperty]
+Over = tuple[str, frozenset[tuple[str, str]]]
 
 
 @dataclass(eq=False)
@@ -169,27 +169,28 @@ class Walk:
                 prop = relations.get((key.table, key.pairs))
                 yield from self._shares(above, key, prop, members)
 
-    def _relations(self, mapper: Mapper | None) -> tuple[Relations, set]:
+    def _over(self, prop: RelationshipProperty) -> Over | None:
+        """The table of the many side, and which of its columns points at which."""
+        pairs = [(child.name, parent.name) for parent, child in prop.synchronize_pairs]
+        table = prop.synchronize_pairs[0][1].table if pairs else None
+        if not isinstance(table, Table):
+            return None
+        return self._catalogue.name(table), frozenset(pairs)
+
+    def _relations(self, mapper: Mapper | None) -> tuple[dict, set[tuple[str, str]]]:
         """The relationships by which the Session acts, and columns of which more is not foreseen."""
-        found: Relations = {}
+        found: dict[Over, RelationshipProperty] = {}
         hidden: set[tuple[str, str]] = set()
         for prop in mapper.relationships if mapper else ():
             if prop.viewonly:
                 continue
-            words = odd_relationship(prop)
-            children = [child for _, child in prop.synchronize_pairs]
-            if (
-                not is_up(prop)
-                and children
-                and (words or prop.passive_deletes != "all")
-            ):
-                table = self._catalogue.name(children[0].table)
-                pairs = frozenset((b.name, a.name) for a, b in prop.synchronize_pairs)
-                if (table, pairs) in found:
-                    words = f"{prop} and {found[table, pairs]} write the same key"
+            words, over = odd_relationship(prop), self._over(prop)
+            if over and not is_up(prop) and (words or prop.passive_deletes != "all"):
+                if over in found:
+                    words = f"{prop} and {found[over]} write the same key"
                 if words:
-                    hidden.update((table, child.name) for child in children)
-                found[table, pairs] = prop
+                    hidden.update((over[0], column) for column, _ in over[1])
+                found[over] = prop
             if words:
                 self.not_known(f"{words}; what it does is not foreseen.")
         return found, hidden
@@ -365,25 +366,9 @@ class Walk:
         """Whether what happens to rows by `other` is all that happens to them."""
         if other.what != DELETED:
             return False
-        if part.who == other.who == SESSION or (
-            part.what == DELETED and part.who == other.who
-        ):
-            return True
-        if other.who != SESSION:
-            return False
-        # The Session deletes children first: by a relationship between the two, or on the way down.
-        above = part.path[-1]
-        if above.who != SESSION:
-            above = part.cause
-        elif any(
-            frozenset((b.name, a.name) for a, b in prop.synchronize_pairs)
-            == part.key.pairs
-            for mapper in (other.mapper, above.mapper)
-            for prop in mapper.relationships
-            if not prop.viewonly
-        ):
-            return True
-        return (
-            any(p.mapper is above.mapper for p in other.path)
-            and other.mapper is not above.mapper
-        )
+        if other.who == part.who:
+            return part.what == DELETED or part.who == SESSION
+        # On the way down, the Session deletes children before parents; else no order is sure.
+        cause = part.cause.mapper
+        above = [before.mapper for before in other.path]
+        return other.who == SESSION and cause in above and cause is not other.mapper
