@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column, relationship
 
 SESSION, DATABASE = "the Session", "the database"
-OWNED, KEPT = "all, delete-orphan", "save-update, merge"
+KEPT = "save-update, merge"
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Grown:
                 connection.commit()
 
 
-Rows = dict[str, dict[int, dict]]
+Rows = dict[str, dict[tuple, dict]]
 
 
 @dataclass
@@ -150,7 +150,7 @@ class Watched:
         self.updated: Counter[str] = Counter()
 
     def _note(self, connection, cursor, statement, parameters, context, many) -> None:
-        words = statement.split()
+        words = statement.replace('"', "").split()
         if words[0] in ("SAVEPOINT", "RELEASE", "ROLLBACK"):
             return
         self.sent.append(statement)
@@ -169,12 +169,14 @@ class Watched:
 
 
 def read(connection: Connection, metadata: MetaData) -> Rows:
-    """All rows of all tables, by table and id."""
-    found = {}
+    """All rows of all tables, by table and primary key; a transaction is left as it is."""
+    found, began = {}, connection.in_transaction()
     for table in metadata.tables.values():
         rows = connection.execute(select(table)).mappings()
-        found[table.name] = {row["id"]: dict(row) for row in rows}
-    connection.rollback()
+        names = [column.name for column in table.primary_key]
+        found[table.name] = {tuple(row[n] for n in names): dict(row) for row in rows}
+    if not began:
+        connection.rollback()
     return found
 
 
@@ -218,12 +220,13 @@ def _compare(table, before: Rows, after: Rows, seen: Watched, happened: Happened
         for who, rows in ((SESSION, mine), (DATABASE, total - mine)):
             if rows:
                 found[name, who] = rows
-    lost = sum(
-        row[key.parent.name] is not None
-        and row[key.parent.name] not in after[key.column.table.name]
-        for row in here.values()
-        for key in table.foreign_keys
-    )
+    lost = 0
+    for key in table.foreign_key_constraints:
+        columns = [(e.parent.name, e.column.name) for e in key.elements]
+        parents = after[key.referred_table.name].values()
+        known = {tuple(row[there] for _, there in columns) for row in parents}
+        mine = [tuple(row[name] for name, _ in columns) for row in here.values()]
+        lost += sum(None not in values and values not in known for values in mine)
     if lost:
         happened.dangling[name] = lost
 

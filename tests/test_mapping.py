@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from mapped import OWNED, classes, school
 from sqlalchemy import (
     Column,
     ForeignKey,
@@ -48,7 +49,6 @@ from lesson_support.database import private_engine
 from lesson_support.mapping import LEVELS
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
-OWNED = "all, delete-orphan"
 # True of nearly every short example: no index, and a required key that the Session would empty.
 USUAL = {"no-index", "required-key"}
 
@@ -57,39 +57,6 @@ USUAL = {"no-index", "required-key"}
 def engine(database):
     with private_engine("mapping") as engine:
         yield engine
-
-
-def classes(*bodies: dict, base: type | None = None) -> type:
-    """Map classes on a Base; each body has `name`, perhaps `parent`, and the attributes."""
-    Base = base or type("Base", (DeclarativeBase,), {})
-    for body in bodies:
-        body = {"id": mapped_column(Integer, primary_key=True), **body}
-        name, parent = body.pop("name"), body.pop("parent", Base)
-        body.setdefault("__tablename__", name.lower())
-        body = {key: value for key, value in body.items() if value is not None}
-        Base.made = (*getattr(Base, "made", ()), type(name, (parent,), body))
-    return Base  # which keeps its classes: a registry does not
-
-
-def school(one=None, key=None, column=None, many=None, list_of=list, **more) -> type:
-    """Program and Course; `one` and `many` are the options of the two relationships."""
-    column = {"nullable": False, "index": True} | (column or {})
-    program = {"name": "Program", **more}
-    course = {
-        "name": "Course",
-        "program_id": mapped_column(ForeignKey("program.id", **(key or {})), **column),
-    }
-    if one is not False:
-        options = {} if many is False else {"back_populates": "program"}
-        program["courses"] = relationship("Course", **(options | (one or {})))
-        if list_of is None:
-            program["courses"] = relationship(
-                "Course", uselist=False, **(options | (one or {}))
-            )
-    if many is not False:
-        options = {} if one is False else {"back_populates": "courses"}
-        course["program"] = relationship("Program", **(options | (many or {})))
-    return classes(program, course)
 
 
 def found(Base, engine=None) -> set[tuple[str, str, str]]:

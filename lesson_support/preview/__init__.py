@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import NoInspectionAvailable, PendingRollbackError
-from sqlalchemy.orm import InstanceState, Mapper, Session
+from sqlalchemy.orm import InstanceState, Mapper, Session, scoped_session
 
 from .._catalogue import Catalogue, connected
 from .._html import Shown, columned, escape, plural
@@ -52,15 +52,17 @@ def preview_delete(session: Session, obj: Any) -> DeletePreview:
     Returns:
         A display of the rows that will be deleted, set to NULL or refused, by whom, and of the
         statements; `.facts` has the same as a `DeleteFacts`. What cannot be known is said there:
-        triggers, pending changes of the Session, parts of a mapping that are not foreseen.
+        triggers, pending changes of the Session, parts of a mapping that are not foreseen. What
+        another transaction changes after the preview is not seen.
 
     Raises:
         LessonError: when there is no Session, when `obj` is no object that this Session could
             delete, or when one of the tables does not exist.
     """
     state = _checked(session, obj)
-    with quiet(), _connection(session, state.mapper) as connection:
-        asked, catalogue = Asked(connection), Catalogue(connection, state.mapper)
+    with quiet(), _connection(state.session, state.mapper) as connection:
+        catalogue = Catalogue(connection, state.mapper)
+        asked = Asked(connection, catalogue)
         walk = Walk(state, catalogue, asked)
         facts = facts_of(walk, catalogue)
     key = ", ".join(map(str, state.key[1]))
@@ -73,6 +75,8 @@ def _checked(session: Any, obj: Any) -> InstanceState:
             "preview_delete cannot look through an AsyncSession by itself: write "
             "await session.run_sync(preview_delete, obj)."
         )
+    if isinstance(session, scoped_session):
+        session = session()
     if not isinstance(session, Session):
         raise LessonError(
             "preview_delete(session, obj) needs an open Session as its first value."
@@ -130,8 +134,9 @@ def _connection(session: Session, mapper: Mapper) -> Iterator[Connection]:
 def _drawn(name: str, facts: DeleteFacts, walk: Walk, asked: Asked) -> DeletePreview:
     sent = "number of statements not known"
     if facts.statements is not None:
-        sent = plural(facts.statements, "statement")
-    end = ", refused, so that nothing changes" if facts.refused else ""
+        loads = f", {walk.selects} of them to load" if walk.selects else ""
+        sent = f"{plural(facts.statements, 'statement')}{loads}"
+    end = "; refused, so that nothing changes" if facts.refused else ""
     title = f"session.delete({name}) and a commit: {sent}{end}"
     lines = []
     for part in walk.parts:
@@ -139,7 +144,7 @@ def _drawn(name: str, facts: DeleteFacts, walk: Walk, asked: Asked) -> DeletePre
         what = f"{what} {refused_at(part)}" if what == REFUSED else what
         lines.append([part.table, str(part.rows), what, part.who, part.why])
     head = ["table", "rows", "what happens", "by", "because"]
-    looked = f"To foresee this, the catalogue and {plural(len(asked.statements), 'SELECT')} were sent"
+    looked = f"Seen in the catalogue and by {plural(len(asked.statements), 'SELECT')}, as things are now"
     plain = [title, columned([head, *lines])]
     plain += [f"  not known: {sentence}" for sentence in facts.unknown]
     plain.append(f"  {looked}:")

@@ -8,70 +8,88 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Select,
-    TableClause,
     and_,
     func,
     select,
     tuple_,
     type_coerce,
 )
-from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import InstanceState
 from sqlalchemy.sql.elements import ColumnElement
 
+from .._catalogue import Catalogue, Key
 from ..sql import _neutral, _Statement, _tidy
-
-
-def keyed(
-    here: TableClause, columns: Sequence[str], mapper: Mapper, keys: Sequence[tuple]
-) -> ColumnElement[bool]:
-    """The rows of which these columns hold one of some primary keys of a class."""
-    types = [column.type for column in mapper.primary_key]
-    held = [type_coerce(here.c[c], t) for c, t in zip(columns, types, strict=True)]
-    if len(keys) == 1:
-        return and_(*(c == value for c, value in zip(held, keys[0], strict=True)))
-    if len(held) == 1:
-        return held[0].in_([value for (value,) in keys])
-    return tuple_(*held).in_(keys)
 
 
 class Asked:
     """Sends the SELECTs; `statements` has each in plain and in real SQL, with its values."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, catalogue: Catalogue) -> None:
+        self._connection, self._tables = connection, catalogue.tables
         self.statements: list[tuple[str, str, str]] = []
 
-    def count(
+    def of_objects(
+        self, table: str, states: list[InstanceState], columns: Sequence[str] = ()
+    ) -> ColumnElement[bool]:
+        """The rows of these objects, or those that hold their primary keys in other columns."""
+        key = states[0].mapper.primary_key
+        names = columns or [column.name for column in key]
+        held = [
+            type_coerce(self._tables[table].c[name], column.type)
+            for name, column in zip(names, key, strict=True)
+        ]
+        keys = [tuple(state.key[1]) for state in states]
+        if len(keys) == 1:
+            return and_(*(c == value for c, value in zip(held, keys[0], strict=True)))
+        return _one(held).in_([key[0] for key in keys] if len(held) == 1 else keys)
+
+    def pointing(
         self,
-        here: TableClause,
+        key: Key,
         where: ColumnElement[bool],
-        **among: ColumnElement[bool],
-    ) -> list[int]:
+        states: list[InstanceState],
+        level: int,
+    ) -> ColumnElement[bool]:
+        """The rows that point by a key at some rows of a level, or only at those of these objects."""
+        here, there = self._tables[key.table], self._tables[key.parent]
+        if states:
+            names = tuple(column.name for column in states[0].mapper.primary_key)
+            if key.referred == names:
+                return self.of_objects(key.table, states, key.columns)
+            where = self.of_objects(key.parent, states)
+        # a tree is one table inside and outside
+        query = select(*(there.c[name] for name in key.referred)).where(where)
+        query = query.correlate(None)
+        if level > 1:  # SQLite reads no more than eleven that stand in each other
+            query = select(query.cte())
+        return _one([here.c[name] for name in key.columns]).in_(query)
+
+    def count(
+        self, table: str, where: ColumnElement[bool], **among: ColumnElement[bool]
+    ) -> tuple[int, ...]:
         """How many rows there are, and for how many of them each further condition holds."""
         more = [func.count().filter(part).label(name) for name, part in among.items()]
-        return self._rows(
-            select(func.count(), *more).select_from(here).where(where)
-        ).pop()
+        query = select(func.count(), *more).select_from(self._tables[table])
+        return self._rows(query.where(where)).pop()
 
     def keys(
-        self,
-        here: TableClause,
-        where: ColumnElement[bool],
-        mapper: Mapper,
-        among: Sequence[tuple],
+        self, table: str, where: ColumnElement[bool], states: list[InstanceState]
     ) -> set[tuple]:
-        """Which of these primary keys belong to the rows."""
-        names = [column.name for column in mapper.primary_key]
+        """The primary keys of those of these objects that belong to the rows."""
         columns = [
-            type_coerce(here.c[c.name], c.type).label(c.name)
-            for c in mapper.primary_key
+            type_coerce(self._tables[table].c[c.name], c.type).label(c.name)
+            for c in states[0].mapper.primary_key
         ]
-        wanted = keyed(here, names, mapper, among)
-        return set(self._rows(select(*columns).where(where, wanted)))
+        query = select(*columns).where(where, self.of_objects(table, states))
+        return set(self._rows(query))
 
-    def _rows(self, query: Select) -> list[Any]:
+    def _rows(self, query: Select) -> list[tuple]:
         options = {"render_postcompile": True}
         real = query.compile(self._connection, compile_kwargs=options)
         plain, values = _neutral(_Statement(None, query))
         self.statements.append((plain, _tidy(str(real)), "".join(values)))
         return [tuple(row) for row in self._connection.execute(query)]
+
+
+def _one(columns: list[ColumnElement]) -> Any:
+    return columns[0] if len(columns) == 1 else tuple_(*columns)

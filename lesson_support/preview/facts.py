@@ -90,6 +90,9 @@ def _statements(walk: Walk) -> int | None:
     for part in walk.parts:
         if part.who == SESSION:
             ways[part.what == DELETED, part.mapper].add(_way(part))
+    every = [way for found in ways.values() for way in found]
+    if any(map(_goes_in_a_circle, every)):
+        return None
     sent = 0
     for (deletes, mapper), found in ways.items():
         levels = 1
@@ -103,13 +106,22 @@ def _statements(walk: Walk) -> int | None:
             return None  # rows that lose one key or another, or both
         sent += levels if deletes else 1
     if refused := [part for part in walk.parts if part.what == REFUSED]:
-        every = [way for found in ways.values() for way in found]
         sent = None if len(every) > len(ways) else _until_refused(every, refused)
     return None if sent is None else walk.selects + sent
 
 
+def _goes_in_a_circle(way: tuple) -> bool:
+    """Whether classes point at each other; the flush then goes row by row."""
+    mappers = [mapper for mapper, _ in way]
+    return any(
+        is_up(prop) and not prop.viewonly and prop.mapper in set(mappers[n:]) - {mapper}
+        for n, mapper in enumerate(mappers)
+        for prop in mapper.relationships
+    )
+
+
 def _until_refused(sent: list[tuple], refused: list[Part]) -> int | None:
-    """How many of these statements are sent, children before parents; None where that is not all."""
+    """How many of these statements are sent, children before parents; None where no order is sure."""
     ends = {}
     for part in refused:
         waits = part.key.waits if part.refusal == "foreign key" else False
@@ -118,10 +130,8 @@ def _until_refused(sent: list[tuple], refused: list[Part]) -> int | None:
         ends[() if waits else _way(part.cause)] = part
     first = max(ends, key=len)
     before = [way for way in sent if way[: len(first)] == first and way != first]
-    after = [way for way in sent if way == first[: len(way)]]
-    if len(before) + len(after) < len(sent) or any(
-        first[: len(end)] != end for end in ends
-    ):
+    after = [way for way in (*sent, *ends) if way == first[: len(way)]]
+    if len(before) + len(after) < len(sent) + len(ends):
         return None
     return len(before) + (bool(first) and ends[first].refusal != "primary key")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Table, and_
 from sqlalchemy.orm import (
+    InstanceState,
     Mapper,
     RelationshipDirection,
     RelationshipProperty,
@@ -11,13 +12,21 @@ from sqlalchemy.orm import (
 )
 
 _EAGER = ("joined", False, "selectin", "subquery", "immediate")
-_SESSION_EVENTS = ("do_orm_execute", "before_flush", "after_flush", "before_commit")
+_SESSION_EVENTS = (
+    *("do_orm_execute", "before_flush", "after_flush", "after_flush_postexec"),
+    "before_commit",
+)
 _CLASS_EVENTS = ("before_delete", "after_delete", "before_update", "after_update")
 
 
 def is_up(prop: RelationshipProperty) -> bool:
     """Whether a relationship leads from the many side to the one side."""
     return prop.direction is RelationshipDirection.MANYTOONE
+
+
+def is_expired(state: InstanceState) -> bool:
+    """Whether columns of an object are read again before they are used."""
+    return not state.expired_attributes.isdisjoint(state.mapper.column_attrs.keys())
 
 
 def odd_class(mapper: Mapper) -> str:
@@ -40,12 +49,10 @@ def odd_relationship(prop: RelationshipProperty) -> str:
         return f"{prop} has a delete cascade on the many side" if deletes else ""
     if prop.secondary is not None:
         return f"{prop} has a secondary table"
-    if prop.lazy in ("dynamic", "noload") or (
-        prop.lazy == "write_only" and not prop.passive_deletes
-    ):
-        return f'{prop} has lazy="{prop.lazy}"' + (
-            " without passive_deletes" if prop.lazy == "write_only" else ""
-        )
+    if prop.lazy in ("dynamic", "noload"):
+        return f'{prop} has lazy="{prop.lazy}"'
+    if prop.lazy == "write_only" and not prop.passive_deletes:
+        return f'{prop} has lazy="write_only" without passive_deletes'
     pairs = [parent == child for parent, child in prop.synchronize_pairs]
     if not pairs or not prop.primaryjoin.compare(and_(*pairs)):
         return f"{prop} has a primaryjoin of its own"
@@ -64,13 +71,16 @@ def brings_more(mapper: Mapper) -> str:
 
 def listening(session: Session, mappers: list[Mapper]) -> list[str]:
     """What listens to the Session or to these classes, and may do more."""
-    found = [name for name in _SESSION_EVENTS if getattr(session.dispatch, name)]
-    found += [
-        f"{name} of {mapper.class_.__name__}"
-        for mapper in mappers
-        for name in _CLASS_EVENTS
-        if getattr(mapper.dispatch, name)
+    places = {"of the Session": (session, _SESSION_EVENTS)}
+    places |= {f"of {m.class_.__name__}": (m, _CLASS_EVENTS) for m in mappers}
+    found = [
+        f"{name} {where}"
+        for where, (target, names) in places.items()
+        for name in names
+        if getattr(target.dispatch, name)
     ]
+    if type(session).delete is not Session.delete:
+        found.append(f"a delete() of {type(session).__name__}")
     return found
 
 
