@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
+import tracemalloc
 import uuid
 from contextlib import contextmanager
 from dataclasses import replace
+from html import unescape
 from itertools import product
 
 import pytest
@@ -20,24 +24,30 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Integer,
+    MetaData,
     String,
     Table,
     Uuid,
     event,
     func,
+    inspect,
     select,
     text,
 )
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import (
     DeclarativeBase,
     Session,
     attribute_keyed_dict,
+    make_transient_to_detached,
     mapped_column,
     raiseload,
     relationship,
+    scoped_session,
 )
 
-from lesson_support import preview_delete
+from lesson_support import LessonError, connect_async, preview_delete
 from lesson_support.database import private_engine
 
 # A longer run: LESSONS_EXAMPLES=5000 pytest tests/test_preview.py -k random
@@ -200,7 +210,7 @@ def predict_and_delete(data, engine, nodes: list[Node]):
 many = settings(
     derandomize=not EXAMPLES,
     deadline=None,
-    max_examples=EXAMPLES or 80,
+    max_examples=EXAMPLES or 120,
     database=None,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
@@ -243,7 +253,9 @@ def stored(engine, Base, *objects, sql: tuple[str, ...] = ()):
             connection.execute(text(statement))
         connection.commit()
         with Session(connection) as session:
-            session.add_all(objects)
+            for one in objects:
+                session.add(one)
+                session.flush()
             session.commit()
         with Session(connection) as session:
             yield session
@@ -605,11 +617,6 @@ def open_school(engine, *rows, sql=(), **options):
     return Base.made, stored(engine, Base, *rows, sql=sql)
 
 
-def elsewhere(engine, statement):
-    with engine.begin() as connection:
-        connection.execute(text(statement))
-
-
 AROUND = {
     "new": (
         "pending changes (1 new)",
@@ -802,3 +809,361 @@ def test_a_tree_that_is_too_deep(engine):
             facts = preview_delete(session, top).facts
             assert facts.unknown == ["Below level 25 of t0 was not looked."]
             assert facts.deleted == {}
+
+
+def test_more_loaded_objects_than_are_compared(engine, monkeypatch):
+    monkeypatch.setattr("lesson_support.preview.walk._OBJECTS", 3)
+    Base = blog(comments_of_user=False, **FREE)
+    User, Post, Comment = Base.made
+    rows = [User(id=1), *(Post(id=n, user_id=1) for n in range(4))]
+    with stored(engine, Base, *rows) as session:
+        user = session.get(User, 1)
+        posts = user.posts
+        (sentence,) = preview_delete(session, user).facts.unknown
+        assert sentence == "Of the objects in User.posts only the number was compared."
+        assert [post.comments for post in posts] == [[]] * 4
+        facts = preview_delete(session, user).facts
+    assert "More than 3 objects of Post have loaded lists." in facts.unknown
+    assert facts.deleted == {}
+
+
+# --- rules that are rare ------------------------------------------------------------------------------
+
+LATER = {"deferrable": True, "initially": "DEFERRED"}
+
+
+@pytest.mark.parametrize("rule", ["NO ACTION", "RESTRICT"])
+def test_a_key_that_waits_is_refused_at_the_commit(engine, rule):
+    Base = school({"passive_deletes": "all"}, LATER | {"ondelete": rule})
+    Program, Course = Base.made
+    with stored(engine, Base, Program(id=1), Course(program_id=1)) as session:
+        (refusal,) = proved(session, session.get(Program, 1)).refused
+    place = "at the COMMIT" if rule == "NO ACTION" else "at the DELETE of program"
+    assert refusal.at == place
+
+
+def test_a_key_of_sqlite_of_which_it_is_not_known_whether_it_waits(workspace):
+    by = {"foreign_keys": "Course.program_id"}
+    other = {"other_id": mapped_column(ForeignKey("program.id"))}
+    Base = school({"passive_deletes": "all"} | by, LATER, many=by, course=other)
+    Program, Course = Base.made
+    with (
+        private_engine("preview") as engine,
+        stored(engine, Base, Program(id=1), Course(program_id=1)) as session,
+    ):
+        facts = proved(session, session.get(Program, 1))
+    assert [r.at for r in facts.refused] == ["at the DELETE of program or the COMMIT"]
+    assert facts.statements is None
+
+
+def test_a_default_in_the_place_of_a_key_is_not_foreseen(engine):
+    column = NULL | {"server_default": "2"}
+    Base = school({"passive_deletes": "all"}, {"ondelete": "SET DEFAULT"}, column)
+    Program, Course = Base.made
+    rows = [Program(id=1), Program(id=2), Course(program_id=1)]
+    with stored(engine, Base, *rows) as session:
+        shown = preview_delete(session, session.get(Program, 1))
+    assert shown.facts.unknown == [
+        "What course.program_id: ON DELETE SET DEFAULT does is not foreseen."
+    ]
+    assert not shown.facts.refused
+    assert re.search("course +1 +not known +the database", shown.plain)
+
+
+@pytest.mark.parametrize("rule", ["", " ON DELETE CASCADE", " ON DELETE SET NULL"])
+def test_a_table_without_a_class_counts(engine, rule):
+    made = f"CREATE TABLE desk (id INTEGER PRIMARY KEY, pid INTEGER REFERENCES program{rule})"
+    Base = school(FREE)
+    Program, Course = Base.made
+    with engine.connect() as connection:
+        Base.metadata.create_all(connection)
+        connection.execute(text(made))
+        connection.commit()
+        with Session(connection) as session:
+            session.add_all([Program(id=1), Course(program_id=1)])
+            session.execute(text("INSERT INTO program VALUES (7)"))
+            session.execute(text("INSERT INTO desk VALUES (1, 1), (2, 1), (3, 7)"))
+            session.commit()
+            program = session.get(Program, 1)
+            facts = preview_delete(session, program).facts
+            assert facts.unknown == []
+            if rule == "":
+                (refusal,) = facts.refused
+                assert (refusal.table, refusal.rows) == ("desk", 2)
+                with pytest.raises(IntegrityError):
+                    delete_now(session, program)
+                return
+            delete_now(session, program)
+            left = session.execute(text("SELECT id, pid FROM desk ORDER BY id")).all()
+    if "CASCADE" in rule:
+        assert facts.deleted["desk", DATABASE] == 2 and left == [(3, 7)]
+    else:
+        assert facts.set_null == {("desk", DATABASE): 2}
+        assert left == [(1, None), (2, None), (3, 7)]
+
+
+def delete_now(session, obj):
+    session.delete(obj)
+    session.commit()
+
+
+def test_a_table_without_the_key_of_its_class(engine):
+    bare = "CREATE TABLE course (id INTEGER PRIMARY KEY, program_id INTEGER NOT NULL)"
+    Base = school(FREE)
+    with engine.connect() as connection:
+        connection.execute(text(bare))
+        Base.metadata.create_all(connection)
+        connection.commit()
+        with Session(connection) as session:
+            program = Base.made[0](id=1)
+            session.add(program)
+            session.commit()
+            facts = preview_delete(session, program).facts
+    assert facts.unknown == [
+        "Program.courses has no foreign key in the database; what that does is not foreseen."
+    ]
+
+
+def test_rows_that_point_at_each_other(engine):
+    """The first course of a program: another one's, then its own."""
+    Base = each_other()
+    Program, Course = Base.made
+    rows = [
+        Program(id=1),
+        Program(id=2),
+        Course(id=1, program_id=1),
+        Course(id=2, program_id=2),
+    ]
+    with stored(engine, Base, *rows) as session:
+        program, other = session.get(Program, 1), session.get(Program, 2)
+        assert proved(session, program).deleted["course", SESSION] == 1
+        for new in (Program(id=3), Course(id=3, program_id=3)):
+            session.add(new)
+            session.commit()
+        program, other = session.get(Program, 3), session.get(Program, 2)
+        other.first_id = 3
+        session.commit()
+        (refusal,) = proved(session, program).refused
+        assert (refusal.table, refusal.rows) == ("program", 1)
+        program = session.get(Program, 2)
+        program.first_id = 2
+        session.commit()
+        (sentence,) = preview_delete(session, program).facts.unknown
+        assert "reached by session.delete and by program.first_id" in sentence
+
+
+def test_tables_of_a_schema(postgresql):
+    name = f"preview_{uuid.uuid4().hex[:8]}"
+    Base = type("Base", (DeclarativeBase,), {"metadata": MetaData(schema=name)})
+    there = ForeignKey(f"{name}.program.id", **CASCADE)
+    classes(
+        {"name": "Program", "courses": relationship("Course", **PASSIVE_TOO)},
+        {"name": "Course", "program_id": mapped_column(there)},
+        base=Base,
+    )
+    Program, Course = Base.made
+    with private_engine("preview") as engine, engine.connect() as connection:
+        connection.execute(text(f"CREATE SCHEMA {name}"))
+        connection.commit()
+        try:
+            with stored(engine, Base, Program(id=1), Course(program_id=1)) as session:
+                facts = preview_delete(session, session.get(Program, 1)).facts
+        finally:
+            connection.execute(text(f"DROP SCHEMA {name} CASCADE"))
+            connection.commit()
+    assert facts.unknown == []
+    assert facts.deleted == {
+        (f"{name}.program", SESSION): 1,
+        (f"{name}.course", DATABASE): 1,
+    }
+
+
+# --- what it sends, and what it does not change ------------------------------------------------------
+
+
+def test_it_sends_only_selects_that_it_shows(engine):
+    Base = blog(**FREE)
+    User, Post, Comment = Base.made
+    with stored(engine, Base, *some_comments(*Base.made)) as session:
+        user = session.get(User, 1)
+        assert user.posts[0].comments
+        sent = []
+        event.listen(
+            session.get_bind(), "before_cursor_execute", lambda *a: sent.append(a[2])
+        )
+        shown = preview_delete(session, user)
+    about = "pg_catalog", "PRAGMA", "sqlite_master", "sqlite_temp_master"
+    rest = [text for text in sent if not any(word in text for word in about)]
+    assert len(rest) == shown.html.count("<pre") == 6
+    assert all(text.startswith("SELECT") for text in rest)
+    assert not [w for w in sent if w.split()[0] not in ("SELECT", "PRAGMA")]
+    said = " ".join(re.sub(r"<[^>]+>", "", unescape(shown.html)).split())
+    assert all(" ".join(text.split()) in said for text in rest)
+
+
+def test_nothing_is_flushed_loaded_or_changed(engine):
+    Base = school(FREE)
+    Program, Course = Base.made
+    rows = [Program(id=1), Course(id=1, program_id=1), Course(id=2, program_id=1)]
+    with stored(engine, Base, *rows) as session:
+        program = session.get(Program, 1)
+        course = session.get(Course, 1)
+        session.add(Program(id=5))
+        before = unchanged(session)
+        preview_delete(session, program)
+        assert unchanged(session) == before
+        assert len(session.new) == 1 and not session.deleted
+        assert "courses" not in inspect(program).dict and len(session.identity_map) == 2
+        session.rollback()
+        expired = inspect(course).expired_attributes
+        preview_delete(session, program)
+        assert inspect(course).expired_attributes == expired
+        assert not session.in_transaction()
+        assert not session.get_bind().in_transaction()
+
+
+def counts_of(engine, children: int) -> tuple[list[str], int]:
+    """The COUNTs of a preview of a parent with so many children, and its peak of memory."""
+    Base = school(PASSIVE_TOO, CASCADE)
+    Program, Course = Base.made
+    numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {children})"
+    with stored(engine, Base, Program(id=1)) as session:
+        session.execute(text(f"INSERT INTO course {numbers} SELECT i, 1 FROM n"))
+        session.commit()
+        program = session.get(Program, 1)
+        preview_delete(session, program)
+        tracemalloc.start()
+        shown = preview_delete(session, program)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert shown.facts.deleted["course", DATABASE] == children
+    return re.findall(r"SELECT count\(\*\) AS count_1\s+FROM \w+", shown.plain), peak
+
+
+def test_a_hundred_thousand_children_need_no_more_than_ten(database):
+    with private_engine("preview") as engine:
+        few, memory = counts_of(engine, 10)
+    with private_engine("preview") as engine:
+        many, more_memory = counts_of(engine, 100_000)
+    assert few == many and len(many) == 2 and len(set(many)) == 2
+    assert more_memory < 1.5 * memory
+
+
+# --- what is given, and what is shown ------------------------------------------------------------------
+
+
+def test_what_cannot_be_previewed_is_one_sentence(engine):
+    Base = school(FREE)
+    Program, Course = Base.made
+    with stored(engine, Base, Program(id=1), Program(id=2)) as session:
+        program, other = session.get(Program, 1), session.get(Program, 2)
+        with Session(session.get_bind()) as second:
+            elsewhere = second.get(Program, 1)
+            session.delete(other)
+            detached = Program(id=9)
+            make_transient_to_detached(detached)
+            cases = {
+                "needs an open Session": (engine, program),
+                "call it for each object": (session, [program]),
+                "Program is a class": (session, Program),
+                "int is not mapped": (session, 3),
+                "This Program has no row yet": (session, Program()),
+                "This Program is deleted already": (session, other),
+                "This Program is in no Session": (session, detached),
+                "This Program belongs to another Session": (session, elsewhere),
+            }
+            for says, given in cases.items():
+                with pytest.raises(LessonError, match=says) as raised:
+                    preview_delete(*given)
+                assert str(raised.value).count(".") >= 1 and "\n" not in str(
+                    raised.value
+                )
+        session.rollback()
+        Base.metadata.tables["course"].drop(session.connection())
+        with pytest.raises(LessonError, match="There is no table course in this"):
+            preview_delete(session, program)
+
+
+@pytest.mark.parametrize("flush", [True, False])
+def test_after_a_statement_that_failed(engine, flush):
+    Program, _ = (Base := school(FREE)).made
+    with stored(engine, Base, Program(id=1)) as session:
+        program = session.get(Program, 1)
+        with pytest.raises(IntegrityError):
+            if flush:
+                session.add(Base.made[1](program_id=77))
+                session.flush()
+            else:
+                session.execute(text("INSERT INTO program VALUES (1)"))
+        if flush or engine.dialect.name == "postgresql":
+            with pytest.raises(LessonError, match=r"session\.rollback\(\) first"):
+                preview_delete(session, program)
+        session.rollback()
+        assert preview_delete(session, program).facts.unknown == []
+
+
+def test_a_scoped_session(engine):
+    Base = school(FREE)
+    Program, _ = Base.made
+    with stored(engine, Base, Program(id=1)) as session:
+        registry = scoped_session(lambda: session)
+        assert preview_delete(registry, registry.get(Program, 1)).facts.statements == 2
+
+
+def test_an_async_session_by_run_sync(database):
+    Base = school(FREE)
+    Program, _ = Base.made
+
+    async def main():
+        async_engine = connect_async("14")
+        async with async_engine.begin() as connection:
+            await connection.run_sync(Base.metadata.create_all)
+        async with AsyncSession(async_engine) as session:
+            session.add(Program(id=1))
+            await session.commit()
+            program = await session.get(Program, 1)
+            with pytest.raises(LessonError, match="run_sync"):
+                preview_delete(session, program)
+            shown = await session.run_sync(preview_delete, program)
+        await async_engine.dispose()
+        return shown
+
+    assert asyncio.run(main()).facts.deleted == {("program", SESSION): 1}
+
+
+PLAIN_FORM = """\
+session.delete(Program 2) and a commit: 1 statement
+  table    rows  what happens  by            because
+  program  1     deleted       the Session   session.delete
+  course   4     deleted       the database  course.program_id: ON DELETE CASCADE
+  Seen in the catalogue and by 2 SELECTs, as things are now:
+    SELECT count(*) AS count_1
+    FROM program
+    WHERE program.id = :param_1
+        param_1=2
+    SELECT count(*) AS count_1
+    FROM course
+    WHERE course.program_id = :param_1
+        param_1=2"""
+
+
+def test_the_plain_form_is_the_same_on_both_databases(engine):
+    Base = school(PASSIVE_TOO, CASCADE)
+    Program, Course = Base.made
+    rows = [Program(id=2), *(Course(id=n, program_id=2) for n in range(4))]
+    with stored(engine, Base, *rows) as session:
+        shown = preview_delete(session, session.get(Program, 2))
+    assert shown.plain == PLAIN_FORM
+    html = " ".join(re.sub(r"<[^>]+>", " ", unescape(shown.html)).split())
+    for line in PLAIN_FORM.splitlines()[:4]:
+        for cell in re.split(r"\s{2,}", line.strip()):
+            assert cell in html
+    assert '<tr class="del">' in shown.html and "<details>" in shown.html
+
+
+def test_names_are_escaped(engine):
+    Base = classes({"name": "A<b>", "__tablename__": "a<i>"})
+    with stored(engine, Base, Base.made[0](id=1)) as session:
+        shown = preview_delete(session, session.get(Base.made[0], 1))
+    assert "<b> 1" not in shown.html and "<i>" not in shown.html
+    assert "session.delete(A<b> 1)" in shown.plain

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, inspect
-from sqlalchemy.exc import NoInspectionAvailable, PendingRollbackError
+from sqlalchemy.exc import InternalError, NoInspectionAvailable, PendingRollbackError
 from sqlalchemy.orm import InstanceState, Mapper, Session, scoped_session
 
 from .._catalogue import Catalogue, connected
@@ -125,10 +125,10 @@ def _connection(session: Session, mapper: Mapper) -> Iterator[Connection]:
         return
     try:
         yield session.connection(bind_arguments={"mapper": mapper})
-    except PendingRollbackError:
+    except (PendingRollbackError, InternalError) as error:
         raise LessonError(
             "A statement of this Session failed: call session.rollback() first."
-        ) from None
+        ) from error
 
 
 def _drawn(name: str, facts: DeleteFacts, walk: Walk, asked: Asked) -> DeletePreview:
