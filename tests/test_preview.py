@@ -126,11 +126,11 @@ ways = st.builds(
 
 @st.composite
 def tables(draw, own: bool = False) -> list[Node]:
-    """A tree of tables, at most three levels; with `own`, the rows of the first are a tree too."""
+    """A root and up to three levels of tables; with `own`, the rows of the root are a tree too."""
     nodes = [Node(own=replace(draw(ways), nullable=True) if own else None)]
     level = [1]
     for _ in range(draw(st.integers(not own, 4))):
-        above = draw(st.sampled_from([n for n in range(len(nodes)) if level[n] < 3]))
+        above = draw(st.sampled_from([n for n in range(len(nodes)) if level[n] < 4]))
         nodes.append(Node(above, draw(ways)))
         level.append(level[above] + 1)
     return nodes
@@ -945,6 +945,10 @@ def test_rows_that_point_at_each_other(engine):
         session.commit()
         (refusal,) = proved(session, program).refused
         assert (refusal.table, refusal.rows) == ("program", 1)
+        program, other.first_id = session.get(Program, 3), None
+        program.first_id = 2
+        session.commit()
+        assert proved(session, program).statements is None
         program = session.get(Program, 2)
         program.first_id = 2
         session.commit()
@@ -976,6 +980,109 @@ def test_tables_of_a_schema(postgresql):
         (f"{name}.program", SESSION): 1,
         (f"{name}.course", DATABASE): 1,
     }
+
+
+def test_what_the_database_deletes_and_refuses_at_once_is_not_known(engine):
+    Base = blog(comments_of_user=False, **PASSIVE_TOO)
+    with stored(engine, Base, *some_comments(*Base.made)) as session:
+        facts = preview_delete(session, session.get(Base.made[0], 1)).facts
+    (sentence,) = facts.unknown
+    assert sentence.startswith("1 row of comment: reached by comment.")
+    assert facts.deleted == {("user", SESSION): 1, ("post", DATABASE): 2}
+    assert not facts.refused
+
+
+def test_the_same_where_the_refusal_lies_deeper(engine):
+    owned = Way(OWNED, True, "CASCADE")
+    nodes = [Node(), Node(0, owned), Node(0, owned, extra=(1, Way(passive="all")))]
+    grown, row = Grown(nodes), {"id": 1, "up_id": 1}
+    filled = grown.filled(engine, [[{"id": 1}], [row], [row | {"extra_id": 1}]])
+    with filled as connection, Session(connection) as session:
+        facts = preview_delete(session, session.get(grown.classes[0], 1)).facts
+    (sentence,) = facts.unknown
+    assert sentence.startswith("1 row of t2: reached by t2.up_id and by t2.extra_id")
+
+
+# --- rows that are a tree ---------------------------------------------------------------------------
+
+
+def grown_tree(engine, way: Way, *more: Node, rows: list[list[dict]]):
+    grown = Grown([Node(own=way), *more])
+    return grown.classes, grown.filled(engine, rows)
+
+
+CHAIN = [{"id": 1, "own_id": None}, {"id": 2, "own_id": 1}, {"id": 3, "own_id": 2}]
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_tree_with_a_way_up_may_ask_for_the_parent(engine, loaded):
+    (Part,), filled = grown_tree(engine, Way(OWNED, back=True), rows=[CHAIN])
+    with filled as connection, Session(connection) as session:
+        parent = session.get(Part, 1) if loaded else None
+        facts = proved(session, session.get(Part, 2))
+        assert facts.deleted == {("t0", SESSION): 2}
+        assert facts.statements == (4 if loaded else None), parent
+
+
+def test_a_tree_that_is_refused_half_way(engine):
+    rows = [[*CHAIN, {"id": 4, "own_id": 1}], [{"id": 1, "up_id": 4}]]
+    kept = Node(0, Way(passive="all"))
+    (Part, _), filled = grown_tree(engine, Way(OWNED), kept, rows=rows)
+    with filled as connection, Session(connection) as session:
+        facts = proved(session, session.get(Part, 1))
+        assert facts.refused and facts.statements is None
+
+
+def test_a_second_key_within_a_tree_is_in_no_order(engine):
+    Base = classes(
+        {
+            "name": "Part",
+            "whole_id": mapped_column(ForeignKey("part.id")),
+            "copy_id": mapped_column(ForeignKey("part.id")),
+            "parts": relationship("Part", foreign_keys="Part.whole_id", **FREE),
+        }
+    )
+    (Part,) = Base.made
+    rows = [Part(id=1), Part(id=2, whole_id=1), Part(id=3, whole_id=2)]
+    with stored(engine, Base, *rows) as session:
+        session.get(Part, 2).copy_id = 3
+        session.commit()
+        facts = preview_delete(session, session.get(Part, 1)).facts
+    assert "reached by part.whole_id and by part.copy_id" in facts.unknown[0]
+
+
+def test_the_refusal_that_comes_first_is_the_deepest(engine):
+    nodes = [
+        Node(),
+        Node(0, Way(OWNED)),
+        Node(1, Way(passive="all")),
+        Node(1, Way(OWNED)),
+        Node(0, Way(passive="all")),
+    ]
+    grown, below = Grown(nodes), [{"id": 1, "up_id": 1}]
+    filled = grown.filled(engine, [[{"id": 1}], *[below] * 4])
+    with filled as connection, Session(connection) as session:
+        facts = proved(session, session.get(grown.classes[0], 1))
+    assert [refusal.at for refusal in facts.refused] == [
+        "at the DELETE of t0",
+        "at the DELETE of t1",
+    ]
+    assert facts.statements == 2 + 2
+
+
+def test_loaded_and_other_lists_on_the_third_level(engine):
+    """What is below a list is counted with its list, and once."""
+    nodes = [Node(), Node(0, Way(OWNED)), Node(1, Way(OWNED, True, "CASCADE"))]
+    nodes.append(Node(2, Way(OWNED, True, "CASCADE")))
+    rows = [[{"id": 1}], *([{"id": n, "up_id": n} for n in (1, 2)] for _ in range(3))]
+    rows[1] = [{"id": 1, "up_id": 1}, {"id": 2, "up_id": 1}]
+    grown = Grown(nodes)
+    with grown.filled(engine, rows) as connection, Session(connection) as session:
+        one = session.get(grown.classes[1], 1)
+        assert len(one.up_t2) == 1
+        facts = proved(session, session.get(grown.classes[0], 1))
+    assert facts.deleted["t2", SESSION] == facts.deleted["t2", DATABASE] == 1
+    assert facts.deleted["t3", DATABASE] == 2
 
 
 # --- what it sends, and what it does not change ------------------------------------------------------

@@ -57,9 +57,7 @@ class Asked:
             if key.referred == names:
                 return self.of_objects(key.table, states, key.columns)
             where = self.of_objects(key.parent, states)
-        # a tree is one table inside and outside
         query = select(*(there.c[name] for name in key.referred)).where(where)
-        query = query.correlate(None)
         if level > 1:  # SQLite reads no more than eleven that stand in each other
             query = select(query.cte())
         return _one([here.c[name] for name in key.columns]).in_(query)

@@ -138,11 +138,13 @@ def _until_refused(sent: list[tuple], refused: list[Part]) -> int | None:
 
 def _asks_for_parent(root: InstanceState) -> bool:
     """Whether a SELECT may look for the parent of the object, by which a tree is sorted."""
-    mapper = root.mapper
+    mapper, held = root.mapper, root.session.identity_map
     for prop in mapper.relationships:
         if is_up(prop) and prop.mapper is mapper and prop.key not in root.dict:
             names = [mapper.get_property_by_column(c).key for c in prop.local_columns]
-            if any(root.dict.get(name, "expired") is not None for name in names):
+            key = [root.dict.get(name, "expired") for name in names]
+            there = mapper.identity_key_from_primary_key(key) in held
+            if None not in key and not there:
                 return True
     return False
 
