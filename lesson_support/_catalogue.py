@@ -23,18 +23,14 @@ from .errors import LessonError
 
 _RULES = ("CASCADE", "SET NULL", "RESTRICT", "NO ACTION")
 
-_TRIGGERS_OF_SQLITE = "SELECT tbl_name FROM sqlite_master WHERE type = 'trigger'"
-_TRIGGERS = (
-    "SELECT DISTINCT c.relname FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c"
-    " ON c.oid = t.tgrelid WHERE NOT t.tgisinternal"
-    " AND pg_catalog.pg_table_is_visible(c.oid)"
-)
-_OUTSIDERS = (
-    "SELECT DISTINCT n.nspname, c.relname, p.relname FROM pg_catalog.pg_constraint k"
-    " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid"
-    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " JOIN pg_catalog.pg_class p ON p.oid = k.confrelid WHERE k.contype = 'f'"
-    " AND pg_catalog.pg_table_is_visible(p.oid)"
+_TRIGGERS = {
+    "sqlite": "SELECT tbl_name FROM sqlite_master WHERE type = 'trigger'",
+    "postgresql": "SELECT CAST(CAST(tgrelid AS regclass) AS text)"
+    " FROM pg_catalog.pg_trigger WHERE NOT tgisinternal",
+}
+_KEYS = (
+    "SELECT CAST(CAST(conrelid AS regclass) AS text), CAST(CAST(confrelid AS regclass)"
+    " AS text) FROM pg_catalog.pg_constraint WHERE contype = 'f'"
 )
 
 
@@ -56,8 +52,7 @@ def connected(bind: Engine | Connection) -> Iterator[Connection]:
 class Key(NamedTuple):
     """A foreign key: columns of a table, and those of the parent that they point at.
 
-    `rule` is the word after ON DELETE. `waits` is whether the database refuses at the COMMIT and
-    not before; None where that cannot be told.
+    `rule` is the word after ON DELETE. `waits` is whether the database may refuse at the COMMIT only.
     """
 
     table: str
@@ -65,7 +60,7 @@ class Key(NamedTuple):
     parent: str
     referred: tuple[str, ...]
     rule: str
-    waits: bool | None = False
+    waits: bool
 
     def __str__(self) -> str:
         return ", ".join(f"{self.table}.{name}" for name in self.columns)
@@ -147,7 +142,7 @@ class Catalogue:
             asked = f"PRAGMA foreign_key_list({quote(name)})"
             for row in self._connection.exec_driver_sql(asked).mappings():
                 found.setdefault(row["id"], []).append(row)
-            later = all_later or self._deferred(name, len(found)) if found else False
+            later = all_later or bool(found and self._speaks_of_deferred(name))
             for rows in found.values():
                 rows.sort(key=lambda row: row["seq"])
                 parent = spelt.get(rows[0]["table"].lower(), rows[0]["table"])
@@ -158,7 +153,7 @@ class Catalogue:
                     referred = constraint["constrained_columns"]
                 referred = self._spelt(parent, referred)
                 rule = rows[0]["on_delete"].upper()
-                waits = later if rule == "NO ACTION" else False
+                waits = later and rule == "NO ACTION"
                 yield Key(name, columns, parent, referred, rule, waits)
 
     def _spelt(self, name: str, columns: list[str]) -> tuple[str, ...]:
@@ -166,12 +161,11 @@ class Catalogue:
         there = {c.lower(): c for c in self._columns.get(name, ())}
         return tuple(there.get(str(c).lower(), c) for c in columns)
 
-    def _deferred(self, name: str, keys: int) -> bool | None:
+    def _speaks_of_deferred(self, name: str) -> bool:
         """SQLite tells by the text of the table only which of its keys wait for the COMMIT."""
         query = text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = :n")
         made = self._connection.execute(query, {"n": name}).scalar() or ""
-        words = len(re.findall(r"INITIALLY\s+DEFERRED", made, re.IGNORECASE))
-        return words == keys if words in (0, keys) else None
+        return "DEFERRED" in made.upper()
 
     def rule(self, key: Key) -> str:
         """What the database does when a parent goes: a rule, or "" where that cannot be told."""
@@ -187,17 +181,16 @@ class Catalogue:
 
     def triggers(self, names: set[str]) -> list[str]:
         """The tables among these that have a trigger."""
-        query = _TRIGGERS_OF_SQLITE if self._on_sqlite else _TRIGGERS
-        found = {row[0].lower() for row in self._connection.execute(text(query))}
+        query = _TRIGGERS[self._connection.dialect.name]
+        rows = self._connection.execute(text(query))
+        found = {name.replace('"', "").lower() for (name,) in rows}
         return sorted(name for name in names if name.lower() in found)
 
     def outsiders(self, names: set[str]) -> list[str]:
         """The tables of other schemas whose keys point at one of these; only PostgreSQL has them."""
-        if self._on_sqlite:
-            return []
-        rows = self._connection.execute(text(_OUTSIDERS))
-        seen = {schema or self._default for schema in self._schemas}
-        return sorted(f"{n}.{t}" for n, t, p in rows if n not in seen and p in names)
+        rows = [] if self._on_sqlite else self._connection.execute(text(_KEYS))
+        plain = ((t.replace('"', ""), parent.replace('"', "")) for t, parent in rows)
+        return sorted({t for t, p in plain if p in names and t not in self.tables})
 
     def checks(self, name: str, columns: Iterable[str]) -> bool:
         """Whether a CHECK of the table speaks of one of the columns."""

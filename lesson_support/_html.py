@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
 
-__all__ = ["Shown", "columned", "escape", "plural", "short", "tables_of", "visible"]
+__all__ = [
+    "Shown",
+    "columned",
+    "escape",
+    "headed",
+    "plural",
+    "short",
+    "tables_of",
+    "visible",
+]
 
 _LONGEST_VALUE = 60
 _READ_OF_VALUE = 2000
@@ -55,6 +64,15 @@ def columned(lines: list[list[str]]) -> str:
         for line in lines
     )
     return "\n".join(f"  {row}".rstrip() for row in rows)
+
+
+def headed(caption: str, head: list[str], rows: str) -> str:
+    """A table with a caption and a line of headings over rows that are HTML already."""
+    cells = "".join(f'<th scope="col">{word}</th>' for word in head)
+    return (
+        f"<table><caption>{escape(caption)}</caption><thead><tr>{cells}</tr></thead>"
+        f"<tbody>{rows}</tbody></table>"
+    )
 
 
 def short(value: Any) -> str:

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Mapper, registry
 from sqlalchemy.orm.exc import UnmappedClassError
 
 from .._catalogue import connected
-from .._html import Shown, escape
+from .._html import Shown, escape, headed
 from ..errors import LessonError, _first_line, _todo
 from ..sql import quiet
 from .database import Database, differences
@@ -235,8 +235,7 @@ def _plain(title: str, findings: list[Finding]) -> str:
 def _rich(title: str, findings: list[Finding]) -> str:
     if not findings:
         return f'<div class="ls"><div class="ls-title">{escape(title)}</div></div>'
-    heads = ("level", "where", "what is wrong and why, the cure, and the lesson")
-    head = "".join(f'<th scope="col">{word}</th>' for word in heads)
+    head = ["level", "where", "what is wrong and why, the cure, and the lesson"]
     rows = "".join(
         f'<tr class="{_CLASSES[f.level]}"><td><b>{f.level}</b></td>'
         f'<th scope="row"><code>{escape(f.where)}</code></th>'
@@ -248,7 +247,4 @@ def _rich(title: str, findings: list[Finding]) -> str:
     means = "; ".join(
         f"<b>{word}</b>: {_MEANS[word]}" for word in LEVELS if word in used
     )
-    return (
-        f'<div class="ls"><table><caption>{escape(title)}</caption><thead><tr>{head}</tr></thead>'
-        f'<tbody>{rows}</tbody></table><div class="mute">{means}</div></div>'
-    )
+    return f'<div class="ls">{headed(title, head, rows)}<div class="mute">{means}</div></div>'

@@ -20,7 +20,7 @@ from sqlalchemy.exc import InternalError, NoInspectionAvailable, PendingRollback
 from sqlalchemy.orm import InstanceState, Mapper, Session, scoped_session
 
 from .._catalogue import Catalogue, connected
-from .._html import Shown, columned, escape, plural
+from .._html import Shown, columned, escape, headed, plural
 from ..errors import LessonError
 from ..sql import _highlight, quiet
 from .asked import Asked
@@ -61,6 +61,10 @@ def preview_delete(session: Session, obj: Any) -> DeletePreview:
     """
     state = _checked(session, obj)
     with quiet(), _connection(state.session, state.mapper) as connection:
+        if connection.dialect.name not in ("sqlite", "postgresql"):
+            raise LessonError(
+                "preview_delete knows SQLite and PostgreSQL, and no other database."
+            )
         catalogue = Catalogue(connection, state.mapper)
         asked = Asked(connection, catalogue)
         walk = Walk(state, catalogue, asked)
@@ -81,10 +85,6 @@ def _checked(session: Any, obj: Any) -> InstanceState:
         raise LessonError(
             "preview_delete(session, obj) needs an open Session as its first value."
         )
-    if isinstance(obj, (list, tuple, set, frozenset, dict)):
-        raise LessonError(
-            "preview_delete looks at one object: call it for each object of the collection."
-        )
     try:
         state = inspect(obj)
         if not isinstance(state, InstanceState):
@@ -93,7 +93,7 @@ def _checked(session: Any, obj: Any) -> InstanceState:
         name = obj.__name__ if isinstance(obj, type) else type(obj).__name__
         what = "a class" if isinstance(obj, type) else "not mapped"
         raise LessonError(
-            f"{name} is {what}: preview_delete needs an object of a mapped class."
+            f"{name} is {what}: preview_delete needs one object of a mapped class."
         ) from None
     name = state.mapper.class_.__name__
     if state.transient or state.pending:
@@ -157,17 +157,16 @@ def _drawn(name: str, facts: DeleteFacts, walk: Walk, asked: Asked) -> DeletePre
         f"<td>{number}</td><td><b>{escape(what)}</b></td><td>{who}</td><td>{escape(why)}</td></tr>"
         for table, number, what, who, why in lines
     )
-    columns = "".join(f'<th scope="col">{word}</th>' for word in head)
     unknown = "".join(
         f"<div><b>not known:</b> {escape(sentence)}</div>" for sentence in facts.unknown
     )
     shown = "".join(
-        f'<pre class="ls-stmt">{_highlight(real)}</pre><div class="ls-said"><div><code>'
-        f"{escape(values)}</code></div></div>"
+        f'<pre class="ls-stmt">{_highlight(real)}</pre>'
+        f'<div class="ls-said"><div><code>{escape(values)}</code></div></div>'
         for _, real, values in asked.statements
     )
     html = (
-        f'<div class="ls"><table><caption>{escape(title)}</caption><thead><tr>{columns}</tr></thead>'
-        f"<tbody>{rows}</tbody></table>{unknown}<details><summary>{looked}</summary>{shown}</details></div>"
+        f'<div class="ls">{headed(title, head, rows)}{unknown}'
+        f"<details><summary>{looked}</summary>{shown}</details></div>"
     )
     return DeletePreview(html, "\n".join(plain), facts)

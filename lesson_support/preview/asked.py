@@ -20,6 +20,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from .._catalogue import Catalogue, Key
 from ..sql import _neutral, _Statement, _tidy
 
+Where = ColumnElement[bool]
+
 
 class Asked:
     """Sends the SELECTs; `statements` has each in plain and in real SQL, with its values."""
@@ -30,7 +32,7 @@ class Asked:
 
     def of_objects(
         self, table: str, states: list[InstanceState], columns: Sequence[str] = ()
-    ) -> ColumnElement[bool]:
+    ) -> Where:
         """The rows of these objects, or those that hold their primary keys in other columns."""
         key = states[0].mapper.primary_key
         names = columns or [column.name for column in key]
@@ -46,10 +48,10 @@ class Asked:
     def pointing(
         self,
         key: Key,
-        where: ColumnElement[bool],
+        where: Where,
         states: list[InstanceState],
         level: int,
-    ) -> ColumnElement[bool]:
+    ) -> Where:
         """The rows that point by a key at some rows of a level, or only at those of these objects."""
         here, there = self._tables[key.table], self._tables[key.parent]
         if states:
@@ -62,17 +64,13 @@ class Asked:
             query = select(query.cte())
         return _one([here.c[name] for name in key.columns]).in_(query)
 
-    def count(
-        self, table: str, where: ColumnElement[bool], **among: ColumnElement[bool]
-    ) -> tuple[int, ...]:
+    def count(self, table: str, where: Where, **among: Where) -> tuple[int, ...]:
         """How many rows there are, and for how many of them each further condition holds."""
         more = [func.count().filter(part).label(name) for name, part in among.items()]
         query = select(func.count(), *more).select_from(self._tables[table])
         return self._rows(query.where(where)).pop()
 
-    def keys(
-        self, table: str, where: ColumnElement[bool], states: list[InstanceState]
-    ) -> set[tuple]:
+    def keys(self, table: str, where: Where, states: list[InstanceState]) -> set[tuple]:
         """The primary keys of those of these objects that belong to the rows."""
         columns = [
             type_coerce(self._tables[table].c[c.name], c.type).label(c.name)

@@ -74,9 +74,7 @@ def refused_at(part: Part) -> str:
         return f"before the UPDATE of {part.table}"
     if part.who == SESSION:
         return f"at the UPDATE of {part.table}"
-    at = f"at the DELETE of {part.cause.table}"
-    waits = part.key.waits if part.refusal == "foreign key" else False
-    return {False: at, True: "at the COMMIT", None: f"{at} or the COMMIT"}[waits]
+    return f"at the DELETE of {part.cause.table}" + " or the COMMIT" * part.key.waits
 
 
 def _way(part: Part) -> tuple[Any, ...]:
@@ -122,18 +120,14 @@ def _goes_in_a_circle(way: tuple) -> bool:
 
 def _until_refused(sent: list[tuple], refused: list[Part]) -> int | None:
     """How many of these statements are sent, children before parents; None where no order is sure."""
-    ends = {}
-    for part in refused:
-        waits = part.key.waits if part.refusal == "foreign key" else False
-        if waits is None:
-            return None
-        ends[() if waits else _way(part.cause)] = part
+    ends = {_way(part.cause): part for part in refused}
     first = max(ends, key=len)
     before = [way for way in sent if way[: len(first)] == first and way != first]
     after = [way for way in (*sent, *ends) if way == first[: len(way)]]
-    if len(before) + len(after) < len(sent) + len(ends):
+    in_order = len(before) + len(after) == len(sent) + len(ends)
+    if not in_order or any(part.key.waits for part in refused):
         return None
-    return len(before) + (bool(first) and ends[first].refusal != "primary key")
+    return len(before) + (ends[first].refusal != "primary key")
 
 
 def _asks_for_parent(root: InstanceState) -> bool:

@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Table, and_, inspect, not_, true
 from sqlalchemy.orm import InstanceState, Mapper, RelationshipProperty
-from sqlalchemy.sql.elements import ColumnElement
 
 from .._catalogue import Catalogue, Key
 from .._html import plural
-from .asked import Asked
+from .asked import Asked, Where
 from .known import brings_more, is_expired, is_up, odd_class, odd_relationship
 
 SESSION, DATABASE, NOBODY = "the Session", "the database", "nobody"
@@ -34,7 +33,7 @@ class Part:
     """Rows of one table to which one thing happens, by one actor, by way of one key."""
 
     table: str
-    where: ColumnElement[bool]
+    where: Where
     rows: int
     what: str
     who: str
@@ -205,7 +204,7 @@ class Walk:
             where = and_(every, not_(mine)) if my_rows else every
             yield self._by_database(look, where, rows - my_rows)
 
-    def _compare(self, look: Look, every, mine) -> tuple[int, int]:
+    def _compare(self, look: Look, every: Where, mine: Where) -> tuple[int, int]:
         """Count the rows that point, and those that belong in loaded lists; are they in them?"""
         prop, table = look.prop, look.key.table
         objects = [
@@ -242,7 +241,7 @@ class Walk:
         if rows and (words := brings_more(prop.mapper)):
             self.not_known(f"{words}; what the Session loads is not foreseen.")
 
-    def _by_session(self, look: Look, where: ColumnElement[bool], rows: int) -> Part:
+    def _by_session(self, look: Look, where: Where, rows: int) -> Part:
         above, key, prop, _ = look
         what, why, refusal = DELETED, f"delete cascade of {prop}", ""
         if not prop.cascade.delete:
@@ -259,7 +258,7 @@ class Walk:
         part.mapper, part.refusal = prop.mapper, refusal
         return part
 
-    def _by_database(self, look: Look, where: ColumnElement[bool], rows: int) -> Part:
+    def _by_database(self, look: Look, where: Where, rows: int) -> Part:
         above, key = look.above, look.key
         who, why, refusal = DATABASE, f"{key}: ON DELETE {key.rule}", ""
         rule = self._catalogue.rule(key)
