@@ -261,6 +261,8 @@ class Walk:
     def _by_database(self, look: Look, where: Where, rows: int) -> Part:
         above, key = look.above, look.key
         who, why, refusal = DATABASE, f"{key}: ON DELETE {key.rule}", ""
+        if key.rule == "NO ACTION":
+            why = f"{key} has no ON DELETE rule"
         rule = self._catalogue.rule(key)
         if not self._catalogue.enforced:
             what, who, why = LEFT, NOBODY, f"{key}: PRAGMA foreign_keys is off"
