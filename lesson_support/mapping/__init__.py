@@ -16,8 +16,8 @@ from __future__ import annotations
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
 from sqlalchemy import Connection, Engine, inspect
@@ -29,19 +29,11 @@ from .._html import Shown, escape, headed
 from ..errors import LessonError, _first_line, _todo
 from ..sql import quiet
 from .database import Database, differences
-from .deleting import (
-    all_alone,
-    deeper,
-    deleting,
-    half_cascade,
-    null_rule,
-    rule_words,
-    wrong_side,
-)
-from .finding import ERRORS, LEVELS, Finding
-from .loading import eager, legacy
+from .deleting import all_alone, deeper, deleting, half_cascade, rules, wrong_side
+from .finding import LEVELS, Finding, found
+from .loading import eager, legacy, legacy_query
 from .reading import Mapping
-from .shape import each_other, not_indexed, one_for_many, targets_exist
+from .shape import each_other, not_indexed, one_for_many, targets_fit
 from .sides import conflicting, half_linked, linked_to_view, wrongly_linked
 
 __all__ = ["LEVELS", "Finding", "MappingCheck", "check_mapping"]
@@ -53,23 +45,10 @@ _MEANS = {
 }
 _CLASSES = {"breaks": "del", "surprises": "upd", "style": ""}
 _CHECKS = (
-    conflicting,
-    half_linked,
-    wrongly_linked,
-    linked_to_view,
-    deleting,
-    deeper,
-    null_rule,
-    rule_words,
-    wrong_side,
-    half_cascade,
-    all_alone,
-    one_for_many,
-    each_other,
-    targets_exist,
-    not_indexed,
-    eager,
-    legacy,
+    *(conflicting, half_linked, wrongly_linked, linked_to_view),
+    *(deleting, deeper, rules, wrong_side, half_cascade, all_alone),
+    *(one_for_many, each_other, targets_fit, not_indexed),
+    *(eager, legacy, legacy_query, differences),
 )
 
 
@@ -105,50 +84,42 @@ def check_mapping(Base: Any, engine: Engine | Connection | None = None) -> Mappi
     Raises:
         LessonError: when `Base` is no Base, has no classes or one whose definition failed, or `engine` is no Engine.
     """
-    found = _registry(Base)
+    made = _registry(Base)
     if not isinstance(engine, Engine | Connection | None):
-        if hasattr(engine, "sync_engine"):
-            raise LessonError(
-                "check_mapping cannot await: open a connection with `async with engine.connect() as "
-                "connection:` and write await connection.run_sync(lambda sync: "
-                "check_mapping(Base, sync))."
-            )
         raise LessonError(
-            "check_mapping wants an Engine as its second argument, as in "
+            "check_mapping cannot await: open a connection with `async with engine.connect() as "
+            "connection:` and write await connection.run_sync(lambda sync: check_mapping(Base, sync))."
+            if hasattr(engine, "sync_engine")
+            else "check_mapping wants an Engine as its second argument, as in "
             f"check_mapping(Base, engine), and {engine!r} is none."
         )
-    mappers = _mappers(found)
+    mappers = _mappers(made)
     if not mappers:
         raise LessonError(
             f"{_name(Base)} has no mapped classes: run the cell, or import the modules, that define "
             "them, and check again."
         )
     title = f"{_name(Base)}, {len(mappers)} class{'es' * (len(mappers) != 1)}"
-    if (failed := _configured(found)) is not None:
-        return MappingCheck(
-            f"{title}: cannot be configured, so no more is checked", [failed]
-        )
+    if failed := _configured(made):
+        title += ": cannot be configured, so no more is checked"
+        return MappingCheck(title, [failed])
     if unready := [mapper for mapper in mappers if not mapper.configured]:
         raise _not_ready(unready[0].class_.__name__)
     mapping = Mapping(mappers)
-    with quiet(), _catalogue(engine, mapping) as mapping.database:
+    with quiet(), connected(engine) if engine else nullcontext() as connection:
+        mapping.database = Database(connection, mapping) if connection else None
         findings = [finding for check in _CHECKS for finding in check(mapping)]
-        if engine is not None:
-            findings += differences(mapping)
     findings.sort(key=lambda f: (LEVELS.index(f.level), f.where, f.check))
-    counts = [
-        f"{sum(f.level == level for f in findings)} {level}"
-        for level in LEVELS
-        if any(f.level == level for f in findings)
-    ]
-    return MappingCheck(f"{title}: {', '.join(counts) or 'nothing found'}", findings)
+    count = Counter(finding.level for finding in findings)
+    counts = ", ".join(f"{count[level]} {level}" for level in LEVELS if count[level])
+    return MappingCheck(f"{title}: {counts or 'nothing found'}", findings)
 
 
 def _registry(Base: Any) -> registry:
     if isinstance(Base, registry):
         return Base
-    found = getattr(Base, "registry", None)
-    if not isinstance(found, registry):
+    made = getattr(Base, "registry", None)
+    if not isinstance(made, registry):
         raise LessonError(
             f"{_name(Base)} is no Base: name the class that all mapped classes inherit from."
         )
@@ -156,12 +127,12 @@ def _registry(Base: Any) -> registry:
         raise LessonError(
             f"{_name(Base)} is one of the mapped classes: name the Base that it inherits from."
         )
-    return found
+    return made
 
 
-def _mappers(found: registry) -> list[Mapper]:
+def _mappers(made: registry) -> list[Mapper]:
     try:
-        return list(found.mappers)
+        return list(made.mappers)
     except UnmappedClassError as error:
         name = re.sub(r".*'(?:.*\.)?(\w+)'.*", r"\1", _first_line(error))
         raise _not_ready(name) from error
@@ -178,46 +149,27 @@ def _name(Base: Any) -> str:
     return getattr(Base, "__name__", None) or type(Base).__name__
 
 
-def _configured(found: registry) -> Finding | None:
+def _configured(made: registry) -> Finding | None:
     """Configure all mappers; what stops it is a finding."""
     try:
         with warnings.catch_warnings():
             # Said by the findings, and said again by every later run; SQLAlchemy says it once.
             warnings.filterwarnings("ignore", "relationship '.*' will copy column")
-            found.configure(cascade=True)
+            made.configure(cascade=True)
         return None
     except Exception as error:  # a lambda or a text in quotes may raise anything
         first = error
     # A second try says only that there was a first one; the mapper keeps its error.
-    for mapper in found.mappers:
+    for mapper in made.mappers:
         kept = getattr(mapper, "_configure_failed", False)
         if isinstance(kept, Exception):
             first = kept
-    said = _first_line(first).rstrip(". ")
-    cure = (
-        _todo(first)
-        or "mend what the message names, then define Base and all its classes again"
+    what = (
+        "SQLAlchemy cannot connect the classes, so the first use of each of them raises "
+        f"{type(first).__name__}: {_first_line(first).rstrip('. ')}."
     )
-    return Finding(
-        "breaks",
-        "not-configured",
-        "the mapping",
-        f"SQLAlchemy cannot connect the classes, so the first use of each of them raises "
-        f"{type(first).__name__}: {said}.",
-        f"# {cure}",
-        ERRORS,
-    )
-
-
-@contextmanager
-def _catalogue(
-    engine: Engine | Connection | None, mapping: Mapping
-) -> Iterator[Database | None]:
-    if engine is None:
-        yield None
-        return
-    with connected(engine) as connection:
-        yield Database(connection, mapping)
+    again = "mend what the message names, then define Base and all its classes again"
+    return found("not-configured", "the mapping", what, f"# {_todo(first) or again}")
 
 
 def _plain(title: str, findings: list[Finding]) -> str:

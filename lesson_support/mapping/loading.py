@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .cures import annotated, relationship_code
-from .finding import COLLECTION, LOAD, MODEL, QUERY, Finding
-from .reading import Mapping, owner_of, target_of
+from .finding import Finding, found
+from .reading import Mapping, owner_of
 
 _EAGER = {
-    "joined": (
-        "surprises",
-        "joined to each SELECT of its parent: each parent comes once for each child, and "
-        "session.scalars(...) raises without .unique()",
-    ),
-    "immediate": ("surprises", "read with each parent, by one SELECT for each of them"),
-    "selectin": ("style", "read with every SELECT of its parent, wanted or not"),
-    "subquery": ("style", "read with every SELECT of its parent, wanted or not"),
+    "joined": "joined to each SELECT of its parent: each parent comes once for each child, and "
+    "session.scalars(...) raises without .unique()",
+    "immediate": "read with each parent, by one SELECT for each of them",
+    "selectin": "read with every SELECT of its parent, wanted or not",
+    "subquery": "read with every SELECT of its parent, wanted or not",
 }
 
 
@@ -26,72 +23,51 @@ def eager(mapping: Mapping) -> Iterator[Finding]:
         lazy = {False: "joined"}.get(prop.lazy, prop.lazy)
         if lazy not in _EAGER or not prop.uselist or prop.entity.is_aliased_class:
             continue
-        level, how = _EAGER[lazy]
-        yield Finding(
-            level,
-            "eager-list",
-            str(prop),
-            f'lazy="{lazy}" stands at a list that can grow without end: it is {how}.',
-            f"select({owner_of(prop)}).options(selectinload({prop}))  # where it is needed; no lazy= there",
-            LOAD,
+        what = f'lazy="{lazy}" stands at a list that can grow without end: it is {_EAGER[lazy]}.'
+        cure = (
+            f"select({owner_of(prop)}).options(selectinload({prop}))"
+            "  # where it is needed; no lazy= there"
         )
+        level = "surprises" if lazy in ("joined", "immediate") else "style"
+        yield found("eager-list", prop, what, cure, level)
 
 
 def legacy(mapping: Mapping) -> Iterator[Finding]:
-    """backref, dynamic, noload and Query."""
+    """backref, dynamic and noload."""
     for prop in mapping.relations:
         if prop.backref is not None:
             name = prop.backref if isinstance(prop.backref, str) else prop.backref[0]
             other = prop.mapper.relationships.get(name)
-            cure = f"{relationship_code(prop, back_populates=name)}"
+            what = (
+                f"backref makes {{child}}.{name} out of sight, at the first use of the classes: "
+                "neither a reader nor an editor finds it."
+            )
+            cure = relationship_code(prop, back_populates=name)
             if other is not None:
                 cure += f"\n{relationship_code(other, back_populates=prop.key)}"
-            yield Finding(
-                "style",
-                "backref",
-                str(prop),
-                f"backref makes {target_of(prop)}.{name} out of sight, at the first use of the classes: "
-                "neither a reader nor an editor finds it.",
-                cure,
-                MODEL,
-            )
+            yield found("backref", prop, what, cure)
         if prop.lazy == "dynamic":
-            yield Finding(
-                "style",
-                "dynamic",
-                str(prop),
-                'lazy="dynamic" gives the legacy Query; a write-only collection takes its place.',
-                relationship_code(prop).replace("DynamicMapped", "WriteOnlyMapped"),
-                COLLECTION,
-            )
+            what = 'lazy="dynamic" gives the legacy Query; a write-only collection takes its place.'
+            cure = relationship_code(prop).replace("DynamicMapped", "WriteOnlyMapped")
+            yield found("dynamic", prop, what, cure)
         if prop.lazy == "noload":
-            yield Finding(
-                "surprises",
-                "noload",
-                str(prop),
-                f'lazy="noload" reads nothing: {prop} is always empty, whatever the table holds, without '
-                "an error.",
-                f'{annotated(prop)} = relationship(lazy="raise")',
-                LOAD,
+            what = (
+                'lazy="noload" reads nothing: {here} is always empty, whatever the table holds, '
+                "without an error."
             )
-    yield from _query_property(mapping)
+            cure = f'{annotated(prop)} = relationship(lazy="raise")'
+            yield found("noload", prop, what, cure)
 
 
-def _query_property(mapping: Mapping) -> Iterator[Finding]:
+def legacy_query(mapping: Mapping) -> Iterator[Finding]:
     """A class that answers `Program.query`, by SQLAlchemy's query_property or Flask-SQLAlchemy's."""
-    seen = set()
+    owners = {}
     for mapper in mapping.mappers:
         owner = next((c for c in mapper.class_.__mro__ if "query" in vars(c)), None)
-        if owner is None or owner in seen:
-            continue
-        seen.add(owner)
-        kind = type(vars(owner)["query"])
+        owners.setdefault(owner, mapper.class_.__name__)
+    for owner, name in owners.items():
+        kind = type(owner and vars(owner)["query"])
         if "query_property" in kind.__qualname__ or kind.__name__ == "_QueryProperty":
-            yield Finding(
-                "style",
-                "query-property",
-                f"{owner.__name__}.query",
-                "It gives the legacy Query, by way of a Session that no line shows.",
-                f"session.scalars(select({mapper.class_.__name__}).where(...))",
-                QUERY,
-            )
+            what = "It gives the legacy Query, by way of a Session that no line shows."
+            cure = f"session.scalars(select({name}).where(...))"
+            yield found("query-property", f"{owner.__name__}.query", what, cure)

@@ -199,11 +199,6 @@ def owner_of(prop: RelationshipProperty) -> str:
     return prop.parent.class_.__name__
 
 
-def with_article(name: str) -> str:
-    """`a Course`, `an Essay`."""
-    return f"a{'n' * (name[0] in 'AEIO')} {name}"
-
-
 def is_plain(prop: RelationshipProperty) -> bool:
     """Whether the join is the comparison of the keys, and no more."""
     columns = {c for pair in prop.local_remote_pairs for c in pair}

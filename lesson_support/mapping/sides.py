@@ -10,7 +10,7 @@ from sqlalchemy import Column
 from sqlalchemy.orm import RelationshipProperty
 
 from .cures import annotated, relationship_code
-from .finding import ASK, MODEL, OTHER, Finding
+from .finding import MODEL, Finding, found
 from .reading import MANY_TO_ONE, Mapping, is_plain
 
 
@@ -20,36 +20,34 @@ def conflicting(mapping: Mapping) -> Iterator[Finding]:
     The conditions are those of SQLAlchemy's own warning, which comes once and is soon forgotten:
     https://docs.sqlalchemy.org/en/21/errors.html#error-qzyx
     """
-    writers = defaultdict(list)
+    writers = defaultdict(dict)
     for prop in mapping.writing:
         for _, written in (*prop.synchronize_pairs, *prop.secondary_synchronize_pairs):
-            if prop not in writers[written]:
-                writers[written].append(prop)
+            writers[written][prop] = True
     pairs: dict[tuple, list[Column]] = defaultdict(list)
     for column, props in writers.items():
         for one, two in combinations(props, 2):
             if _conflict(one, two):
                 pairs[one, two].append(column)
     for (one, two), columns in pairs.items():
-        both = f"{one} and {two} both write {mapping.names(columns)}, and neither knows of the other"
+        where = f"{one}, {two}"
+        what = f"{one} and {two} both write {mapping.names(columns)}, and neither knows of the other: "
+        unsure = "where they are set to different objects it is not defined which one is saved."
         if _are_two_ends(one, two):
-            what = (
-                f"{both}: the two disagree until the objects are read again, and where they are set "
-                "to different objects it is not defined which one is saved."
+            what += f"the two disagree until the objects are read again, and {unsure}"
+            cure = (
+                f"{relationship_code(one, back_populates=two.key)}\n"
+                f"{relationship_code(two, back_populates=one.key)}"
             )
-            cure = f"{relationship_code(one, back_populates=two.key)}\n{relationship_code(two, back_populates=one.key)}"
-            lesson = MODEL
-        else:
-            what = f"{both}: where they are set to different objects it is not defined which one is saved."
-            view = max((two, one), key=_is_beside)
-            cure = relationship_code(
-                view, ("cascade", "passive_deletes", "back_populates"), viewonly=True
-            )
-            cure += "  # if it is for reading only"
-            if one.direction is MANY_TO_ONE and two.direction is MANY_TO_ONE:
-                cure += f"\n{_read_not_written(mapping, view, columns)}"
-            lesson = ASK
-        yield Finding("breaks", "conflict", f"{one}, {two}", what, cure, lesson)
+            yield found("conflict", where, what, cure, lesson=MODEL)
+            continue
+        view = max((two, one), key=_is_beside)
+        words = ("cascade", "passive_deletes", "back_populates")
+        cure = relationship_code(view, words, viewonly=True)
+        cure += "  # if it is for reading only"
+        if one.direction is MANY_TO_ONE and two.direction is MANY_TO_ONE:
+            cure += f"\n{_read_not_written(mapping, view, columns)}"
+        yield found("conflict", where, what + unsure, cure)
 
 
 def _is_beside(prop: RelationshipProperty) -> tuple[bool, bool, bool, int]:
@@ -66,15 +64,11 @@ def _read_not_written(
     mapping: Mapping, prop: RelationshipProperty, shared: list[Column]
 ) -> str:
     """A join that compares the shared columns and writes only the others."""
-    parts = [
-        f"{mapping.name(parent)} == "
-        + (
-            mapping.name(child)
-            if child in shared
-            else f"foreign({mapping.name(child)})"
-        )
-        for parent, child in prop.synchronize_pairs
-    ]
+    parts = []
+    for parent, child in prop.synchronize_pairs:
+        name = mapping.name(child)
+        written = name if child in shared else f"foreign({name})"
+        parts.append(f"{mapping.name(parent)} == {written}")
     join = f'primaryjoin="and_({", ".join(parts)})"'
     return f"{annotated(prop)} = relationship({join})  # or: the shared column is only compared"
 
@@ -94,17 +88,18 @@ def _conflict(one: RelationshipProperty, two: RelationshipProperty) -> bool:
 
 
 def _are_two_ends(one: RelationshipProperty, two: RelationshipProperty) -> bool:
-    if not (
-        one.mapper.common_parent(two.parent) and two.mapper.common_parent(one.parent)
-    ):
+    between_two = one.mapper.common_parent(two.parent) and two.mapper.common_parent(
+        one.parent
+    )
+    if not between_two:
         return False
+    mine = set(one.synchronize_pairs)
     if one.secondary is not None or two.secondary is not None:
-        return one.secondary is two.secondary and set(one.synchronize_pairs) == set(
-            two.secondary_synchronize_pairs
-        )
+        same_table = one.secondary is two.secondary
+        return same_table and mine == set(two.secondary_synchronize_pairs)
     return (
         one.direction is not two.direction
-        and set(one.synchronize_pairs) == set(two.synchronize_pairs)
+        and mine == set(two.synchronize_pairs)
         and is_plain(one)
         and is_plain(two)
     )
@@ -116,15 +111,12 @@ def half_linked(mapping: Mapping) -> Iterator[Finding]:
         other = prop.mapper.relationships.get(prop.back_populates or "")
         if other is None or other.viewonly or other.back_populates == prop.key:
             continue
-        yield Finding(
-            "surprises",
-            "half-linked",
-            str(other),
-            f"{prop} names {other} in back_populates, and {other} does not name it back: what is set "
-            f"at {other} does not reach {prop} until that is read again.",
-            relationship_code(other, back_populates=prop.key),
-            MODEL,
+        what = (
+            f"{prop} names {{here}} in back_populates, and {{here}} does not name it back: what is "
+            f"set at {{here}} does not reach {prop} until that is read again."
         )
+        cure = relationship_code(other, back_populates=prop.key)
+        yield found("half-linked", other, what, cure)
 
 
 def wrongly_linked(mapping: Mapping) -> Iterator[Finding]:
@@ -135,29 +127,21 @@ def wrongly_linked(mapping: Mapping) -> Iterator[Finding]:
         mine, yours = mapping.keys[one].columns, mapping.keys[two].columns
         if set(mine) & set(yours) or mine[0].table is not yours[0].table:
             continue  # two tables: the classes of a concrete inheritance
-        yield Finding(
-            "breaks",
-            "linked-by-two-keys",
-            f"{one}, {two}",
+        what = (
             f"back_populates links {one}, which writes {mapping.names(mine)}, with {two}, which "
-            f"writes {mapping.names(yours)}: setting one side fills both keys.",
-            f'# on both sides of a pair the same key: foreign_keys="{mapping.name(mine[0])}"',
-            OTHER,
+            f"writes {mapping.names(yours)}: setting one side fills both keys."
         )
+        cure = f'# on both sides of a pair the same key: foreign_keys="{mapping.name(mine[0])}"'
+        yield found("linked-by-two-keys", f"{one}, {two}", what, cure)
 
 
 def linked_to_view(mapping: Mapping) -> Iterator[Finding]:
     """One end of a pair that is viewonly."""
     for prop in mapping.relations:
-        if not (prop.viewonly and prop in mapping.keys and is_plain(prop)):
-            continue
-        if any(not other.viewonly for other in prop._reverse_property):
-            yield Finding(
-                "surprises",
-                "read-only-side",
-                str(prop),
-                f"{prop} is viewonly, though it is one of the two ends of a relationship: what is set "
-                "there is not saved, without a word.",
-                relationship_code(prop),
-                ASK,
+        ends = any(not other.viewonly for other in prop._reverse_property)
+        if prop.viewonly and ends and prop in mapping.keys and is_plain(prop):
+            what = (
+                "{here} is viewonly, though it is one of the two ends of a relationship: what is set "
+                "there is not saved, without a word."
             )
+            yield found("read-only-side", prop, what, relationship_code(prop))
