@@ -62,10 +62,12 @@ def one_for_many(mapping: Mapping) -> Iterator[Finding]:
                 "{here} holds one {child} or None, and the table takes many: a second one pushes "
                 "the first one out, and rows that are there already give a warning and one of them."
             )
-            many = f'{prop.key}: Mapped[list["{child}"]] = {code}  # many'
-            yield found(
-                "one-for-many", prop, what, f"{many}\n{_one_code(key)}  # or one"
-            )
+            cure = f'{prop.key}: Mapped[list["{child}"]] = {code}  # many\n{_one_code(key)}  # or one'
+            # `courses` means a list; `course` or `address` means one, and only the table takes more
+            name = prop.key.replace("_", "").lower()
+            many = name.endswith("s") and not name.endswith(child.lower())
+            level = "surprises" if many else "style"
+            yield found("one-for-many", prop, what, cure, level)
 
 
 def _one_code(key: Key) -> str:
