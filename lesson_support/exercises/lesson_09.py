@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from sqlalchemy import ForeignKey, Result, event, insert, select, update
+from sqlalchemy import ForeignKey, Result, event, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 from .. import blog
 from ..blog import PostColumns, UserColumns
 from ..check import Exercise, Wrong, expect, playground
+from ..preview import preview_delete
 from ._blog import BASE, cascading, delete_mira, mapping, sent
 
 _WHEN = ("not loaded", "loaded")
@@ -93,6 +94,87 @@ def _predict(answer: Any) -> None:
                 said.lower() == happened.lower(),
                 f'{letter} was run, and with posts {_WHEN[place]} the result is not "{said}": {thought}',
             )
+
+
+_OWNED = {"cascade": "all, delete-orphan", "passive_deletes": True}
+
+
+def _three_levels() -> tuple[Any, Any, Any, Any]:
+    """A Base with User, Post and Comment; each list belongs to its parent, and so does each rule."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class User(UserColumns, Base):
+        posts = relationship("Post", **_OWNED)
+
+    class Post(PostColumns, Base):
+        user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+        comments = relationship("Comment", **_OWNED)
+
+    class Comment(Base):
+        __tablename__ = "comments"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        post_id: Mapped[int] = mapped_column(ForeignKey("posts.id", ondelete="CASCADE"))
+
+    return Base, User, Post, Comment
+
+
+def _preview_and_delete() -> dict[str, tuple[int, int]]:
+    """Preview the delete of the prompt, and delete; rows by the Session and by the database."""
+    base, user, post, comment = _three_levels()
+    day = date(2026, 1, 5)
+    posts = [post(title=title, published=day) for title in ("Snow", "Ice", "Thaw")]
+    for one in posts:
+        one.comments = [comment(), comment()]
+    with playground(base, user(name="mira", posts=posts)) as session:
+        mira = session.scalars(select(user)).one()
+        len(mira.posts[0].comments)
+        found = preview_delete(session, mira).facts
+        session.delete(mira)
+        session.commit()
+        left = session.scalar(select(func.count()).select_from(comment))
+    if found.unknown or left or found.deleted.get(("users", "the Session")) != 1:
+        raise RuntimeError("the preview and the delete do not agree")
+    actors = ("the Session", "the database")
+    return {
+        table: tuple(found.deleted.get((table, who), 0) for who in actors)
+        for table in ("posts", "comments")
+    }
+
+
+def _levels(answer: Any) -> None:
+    expect(
+        isinstance(answer, dict) and set(answer) == {"posts", "comments"},
+        'the answer should be a dictionary with the keys "posts" and "comments"',
+    )
+    for table, said in answer.items():
+        expect(
+            isinstance(said, (tuple, list))
+            and len(said) == 2
+            and all(type(number) is int for number in said),
+            f"{table} needs two whole numbers: rows deleted by the Session, rows deleted by the database",
+        )
+    found = _preview_and_delete()
+    for table, said in answer.items():
+        expect(
+            sum(said) == sum(found[table]),
+            f"{sum(found[table])} rows of {table} go in all, and your two numbers make {sum(said)}",
+        )
+    expect(
+        answer["posts"][0] == found["posts"][0],
+        "`mira.posts` was read, and what is in a list that was read is the business of the Session",
+    )
+    by_session = answer["comments"][0]
+    expect(
+        by_session >= found["comments"][0],
+        "the comments of the first post were read, so that the Session deletes them itself, by the cascade",
+    )
+    expect(
+        by_session <= found["comments"][0],
+        "the comments of two posts were not read, and with `passive_deletes=True` the Session does not read "
+        "a list only to delete what is in it",
+    )
 
 
 def _choose(base: Any) -> None:
@@ -368,6 +450,39 @@ EXERCISES = [
                 'answer = {"A": "deleted", "B": "NULL", "C": "refused"}',
                 "needs two words",
             ),
+        ),
+    ),
+    Exercise(
+        id="09-levels",
+        judge=_levels,
+        hints=(
+            "Go down level by level. Of each list ask: was it read, or not?",
+            "The Session deletes what is in a list that was read. `passive_deletes=True` leaves every other list to "
+            "the rule of the table.",
+            "All three posts are in the list that was read. Of the three lists of comments, one was read.",
+        ),
+        code="""answer = {"posts": (3, 0), "comments": (2, 4)}""",
+        reason="The preview said so, and the delete did it: the Session follows the lists that were read, and for the "
+        "rest the rule of the table is followed when the posts go. All rows go either way.",
+        wrong=(
+            Wrong(
+                'answer = {"posts": (0, 3), "comments": (2, 4)}',
+                "is the business of the Session",
+            ),
+            Wrong(
+                'answer = {"posts": (3, 0), "comments": (0, 6)}',
+                "the comments of the first post were read",
+            ),
+            Wrong(
+                'answer = {"posts": (3, 0), "comments": (6, 0)}',
+                "the comments of two posts were not read",
+            ),
+            Wrong(
+                'answer = {"posts": (1, 0), "comments": (2, 0)}',
+                "3 rows of posts go in all",
+            ),
+            Wrong('answer = {"posts": 3, "comments": 6}', "needs two whole numbers"),
+            Wrong("answer = (3, 0), (2, 4)", "should be a dictionary"),
         ),
     ),
     Exercise(

@@ -213,10 +213,13 @@ class Walk:
             for item in holder.attrs[prop.key].history.non_deleted()
             if item is not None
         ]
-        among = {"in_loaded_lists": mine}
+        among = {"in_loaded_lists": mine} if look.above.path else {}
         if 0 < len(objects) <= _OBJECTS:
-            among["and_loaded"] = and_(mine, self._asked.of_objects(table, objects))
+            known = self._asked.of_objects(table, objects)
+            among["and_loaded"] = and_(mine, known) if among else known
         rows, *counts = self._asked.count(table, every, **among)
+        if not look.above.path:
+            counts.insert(0, rows)  # one object has but one list
         if len(objects) > _OBJECTS:
             self.not_known(f"Of the objects in {prop} only the number was compared.")
         if any(number != len(objects) for number in counts):
