@@ -869,6 +869,7 @@ def test_a_table_without_a_class_counts(engine, rule):
         connection.commit()
         with Session(connection) as session:
             session.add_all([Program(id=1), Course(program_id=1)])
+            session.flush()
             session.execute(text("INSERT INTO program VALUES (7)"))
             session.execute(text("INSERT INTO desk VALUES (1, 1), (2, 1), (3, 7)"))
             session.commit()
