@@ -22,8 +22,9 @@ from sqlalchemy.exc import NoInspectionAvailable, PendingRollbackError
 from sqlalchemy.orm import InstanceState, Mapper, Session
 
 from .._html import Shown, columned, escape, plural
+from .._statements import highlight as _highlight
 from ..errors import LessonError
-from ..sql import _highlight, quiet
+from ..sql import quiet
 from .catalogue import Catalogue
 from .outcome import DeleteFacts, Line, Outcome, Refusal
 from .rows import Asked

@@ -23,7 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapper
 from sqlalchemy.sql.elements import ColumnElement
 
-from ..sql import _neutral, _Statement, _tidy
+from .._statements import Statement as _Statement
+from .._statements import neutral as _neutral
+from .._statements import tidy as _tidy
 
 # So many keys are written into one condition; longer lists are compared by their number.
 KEYS = 500
