@@ -198,7 +198,7 @@ def _after_cell(result: Any) -> None:
         except Exception as error:  # it must leave the cell's own result alone
             words = f"(the SQL of this cell cannot be shown: {type(error).__name__})"
             shown = Shown(escape(words), words)
-        display(shown)
+        display(shown._repr_mimebundle_(), raw=True)  # no formatter is asked
 
 
 def _forget_hook(shell: Any) -> None:
