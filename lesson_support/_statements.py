@@ -145,9 +145,16 @@ def neutral(statement: Statement) -> tuple[str, list[str]]:
         ] or keys
     compiled = element.compile(dialect=_NEUTRAL, column_keys=keys)
     original = {escaped: name for name, escaped in compiled.escaped_bind_names.items()}
+    # Values of its own; the driver's text may give their names to others: LIMIT -1 OFFSET 3.
+    own = {
+        name
+        for name, bind in compiled.binds.items()
+        if bind.value is not None and name not in (keys or ())
+    }
     text, values = "", []
     for number, row in enumerate(statement.rows or [{}]):
         real = statement.real[number] if number < len(statement.real) else {}
+        real = {name: value for name, value in real.items() if name not in own}
         state = compiled.construct_expanded_state({**real, **row}, escape_names=False)
         text = text or state.statement
         known = {**state.parameters, **real}

@@ -408,6 +408,14 @@ def test_many_different_statements_of_one_line_are_cut(run):
     assert "select 57" in plain and "select 60" not in plain
 
 
+def test_values_keep_their_names_where_a_database_adds_one(run):
+    [(plain, _)] = run(
+        "with engine.connect() as c:\n"
+        "    c.execute(select(Program.id).order_by(Program.id).offset(3)).all()"
+    )
+    assert "OFFSET :param_1\n      param_1=3\n" in plain
+
+
 def test_several_engines_are_watched_and_one_is_stopped(run):
     run("other = connect('sql-other')\nseen = watch(other)")
     both = "for e in (engine, other):\n    with e.connect() as c: c.execute(text('select 1'))"
