@@ -59,7 +59,7 @@ def nbconvert(folder: Path, files: list[Path]):
 def nbmake(folder: Path, files: list[Path]):
     """The same with pytest's plugin nbmake, on two processes; it compares nothing either."""
     setup.install_aside(requirement(folder), TOOLS)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "nbmake.pytest_plugin"]
+    command = [sys.executable, "-m", "pytest", "-q"]
     command += ["--nbmake", "-n", str(CORES)]
     path = {"PYTHONPATH": str(TOOLS)}
     return lambda: run([*command, *map(str, files)], environment(folder, None) | path)

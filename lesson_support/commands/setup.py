@@ -172,7 +172,7 @@ def make_environment() -> None:
         else:
             say("2/3 the installer uv: found")
         say("3/3 the packages")
-        install(uv, venv_python(), "-r", str(REQUIREMENTS))
+        install(uv, venv_python(), "--no-deps", "-r", str(REQUIREMENTS))
         write_stamp()
         say("The environment is ready.")
 
