@@ -291,7 +291,7 @@ class _Log:
             statement.count = (statement.count or 0) + cursor.rowcount
 
     def _sent(
-        self, number: int, text: str, parameters: Any, context
+        self, number: int, text: str, parameters: Any, context, failed: bool = False
     ) -> Statement | None:
         """The statement that the driver was given; a long run of one kind is only counted."""
         begun = self._begun.pop(number, None)
@@ -309,7 +309,7 @@ class _Log:
             type(last) is Statement
             and last.text == text
             and last.place == place
-            and not last.error
+            and not (last.error or failed)
         )
         if again and last.run >= _KEPT:
             given = len(multi) if multi else 1 if params else 0
@@ -343,7 +343,8 @@ class _Log:
                 last.word += f" -> {said}"  # a deferred constraint is checked only here
             return
         if (made := context.execution_context) is not None:
-            statement = self._sent(number, context.statement, context.parameters, made)
+            sent = context.statement, context.parameters, made
+            statement = self._sent(number, *sent, failed=True)
         elif number in self._begun:
             statement = _noted(*self._begun.pop(number))
             entries.append(statement)

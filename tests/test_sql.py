@@ -416,6 +416,23 @@ def test_values_keep_their_names_where_a_database_adds_one(run):
     assert "OFFSET :param_1\n      param_1=3\n" in plain
 
 
+def test_the_one_that_fails_of_a_long_run_is_told_apart(run):
+    [(plain, _)] = run(
+        "with Session(engine) as session:\n"
+        "    codes = [f'X{n}' for n in range(20)] + ['X0']\n"
+        "    rows = [dict(code=c, title=c, credits=1, program_id=1) for c in codes]\n"
+        "    try:\n"
+        "        for row in rows: session.execute(insert(Course).values(row))\n"
+        "    except Exception: pass"
+    )
+    assert "-> 20 rows inserted (sent 20 times, with other values)" in plain
+    assert (
+        "code='X0', title='X0', credits=1, program_id=1\n      -> IntegrityError"
+        in plain
+    )
+    assert "SQL of this cell: 21 statements" in plain
+
+
 def test_several_engines_are_watched_and_one_is_stopped(run):
     run("other = connect('sql-other')\nseen = watch(other)")
     both = "for e in (engine, other):\n    with e.connect() as c: c.execute(text('select 1'))"
