@@ -18,9 +18,10 @@ from urllib.parse import quote
 from sqlalchemy import Engine, event
 
 from ._html import Shown, columned, escape
+from ._statements import Statement, is_catalogue
 from .errors import LessonError
 from .picture import _CHAR, _CSS
-from .sql import _CountingCursor, _is_catalogue, _Statement
+from .sql import CountingCursor
 
 __all__ = ["Measure", "Race", "measuring", "progress", "race"]
 
@@ -225,7 +226,7 @@ def _calls(engine: Engine) -> Iterator[_Calls]:
 
     def written(conn, element, multi, params, options):
         savepoint = "savepoint" in getattr(element, "__visit_name__", "")
-        if not savepoint and not _is_catalogue(_Statement(None, element)):
+        if not savepoint and not is_catalogue(Statement(None, element)):
             calls.statements += 1
 
     def sent(conn, cursor, text, parameters, context, many):
@@ -233,7 +234,7 @@ def _calls(engine: Engine) -> Iterator[_Calls]:
 
     def answered(conn, cursor, text, parameters, context, many):
         if cursor.description is not None and not context.isinsert:
-            context.cursor = _CountingCursor(context.cursor, calls)
+            context.cursor = CountingCursor(context.cursor, calls)
 
     listeners = (
         ("before_execute", written),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import inspect
@@ -22,6 +23,7 @@ _STATES = {
 }
 
 _SHOWN_KEYS = 12
+_SORTED_KEYS = 1000  # of more, the first come in the order in which they were loaded
 
 
 def states(session: Session, **objects: Any) -> Shown:
@@ -56,12 +58,12 @@ def states(session: Session, **objects: Any) -> Shown:
                 f"{name} is no object of a mapped class, so it has no state."
             ) from None
         rows.append((name, word, _identity(state.identity_key), _notes(session, state)))
-    keys = sorted(
-        session.identity_map.keys(),
-        key=lambda key: (key[0].__name__, short(key[1][0]).zfill(20)),
-    )
+    count = len(session.identity_map)
+    keys = list(islice(session.identity_map.keys(), _SORTED_KEYS))
+    if count <= _SORTED_KEYS:
+        keys.sort(key=lambda key: (key[0].__name__, short(key[1][0]).zfill(20)))
     held = [_identity(key) for key in keys[:_SHOWN_KEYS]]
-    held += [f"… and {len(keys) - _SHOWN_KEYS} more"] if len(keys) > _SHOWN_KEYS else []
+    held += [f"… and {count - _SHOWN_KEYS} more"] if count > _SHOWN_KEYS else []
     title = (
         f"The Session holds {len(session.new)} new, {len(session.dirty)} changed, "
         f"{len(session.deleted)} marked for deletion; identity map: {', '.join(held) or 'empty'}"

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import re
+import subprocess
+import sys
+import threading
+
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from sqlalchemy import create_engine, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from lesson_support import LessonError, connect, data_file, watch
+from lesson_support import LessonError, data_file, watch
 from lesson_support.sql import quiet
 
 SETUP = """
@@ -222,7 +231,7 @@ def test_a_display_that_fails_leaves_the_result_alone(run, monkeypatch):
     def fail(*args):
         raise RuntimeError("no")
 
-    monkeypatch.setattr("lesson_support.sql._render", fail)
+    monkeypatch.setattr("lesson_support.sql.render", fail)
     [(plain, _)] = run("with engine.connect() as c: c.execute(text('select 1'))")
     assert plain == "(the SQL of this cell cannot be shown: RuntimeError)"
 
@@ -370,10 +379,163 @@ def test_an_engine_is_needed(run):
         watch("sqlite://")
 
 
-def test_watch_outside_a_notebook_is_one_sentence(workspace):
-    InteractiveShell.clear_instance()
-    with pytest.raises(LessonError, match="run it in a notebook"):
-        watch(connect("sql"))
+def test_a_long_run_is_only_counted(run):
+    run("class Watching:\n    pass")
+    cell = (
+        "with Session(engine) as session:\n"
+        "    for number in range({}):\n"
+        "        session.scalars(select(Program.name).where(Program.id == number)).all()\n"
+        "        {}"
+    )
+    [(plain, _)] = run(cell.format(500, "pass"))
+    programs = rows_in("programs.csv")
+    assert "SQL of this cell: 500 statements" in plain
+    assert f"-> {programs} rows read (sent 500 times, with other values)" in plain
+    assert "… and 495 more" in plain
+    [(mixed, html)] = run(cell.format(500, "session.execute(text('select 1'))"))
+    assert "SQL of this cell: 1000 statements" in mixed
+    assert len(mixed) < 10_000 and len(html) < 40_000
+    assert "500 times" not in mixed  # they took turns, at two lines
+
+
+def test_many_different_statements_of_one_line_are_cut(run):
+    [(plain, html)] = run(
+        "with engine.connect() as c:\n"
+        "    for n in range(90): c.execute(text(f'select {n}'))"
+    )
+    assert "SQL of this cell: 90 statements" in plain
+    assert "… and 31 more statements" in plain and "… and 31 more statements" in html
+    assert "select 57" in plain and "select 60" not in plain
+
+
+def test_values_keep_their_names_where_a_database_adds_one(run):
+    [(plain, _)] = run(
+        "with engine.connect() as c:\n"
+        "    c.execute(select(Program.id).order_by(Program.id).offset(3)).all()"
+    )
+    assert "OFFSET :param_1\n      param_1=3\n" in plain
+
+
+def test_the_one_that_fails_of_a_long_run_is_told_apart(run):
+    [(plain, _)] = run(
+        "with Session(engine) as session:\n"
+        "    codes = [f'X{n}' for n in range(20)] + ['X0']\n"
+        "    rows = [dict(code=c, title=c, credits=1, program_id=1) for c in codes]\n"
+        "    try:\n"
+        "        for row in rows: session.execute(insert(Course).values(row))\n"
+        "    except Exception: pass"
+    )
+    assert "-> 20 rows inserted (sent 20 times, with other values)" in plain
+    assert (
+        "code='X0', title='X0', credits=1, program_id=1\n      -> IntegrityError"
+        in plain
+    )
+    assert "SQL of this cell: 21 statements" in plain
+
+
+def test_several_engines_are_watched_and_one_is_stopped(run):
+    run("other = connect('sql-other')\nseen = watch(other)")
+    both = "for e in (engine, other):\n    with e.connect() as c: c.execute(text('select 1'))"
+    assert len(run(both)) == 2
+    run("seen.stop()")
+    assert len(run(both)) == 1
+
+
+# In a program.
+
+
+PROGRAM = """
+import io, sys, threading
+from sqlalchemy import create_engine, text
+from lesson_support import watch
+
+assert "IPython" not in sys.modules
+stream = io.StringIO()
+engine = create_engine("sqlite://")
+before = [list(getattr(engine.dispatch, n)) for n in ("before_execute", "commit")]
+with watch(engine, stream=stream):
+    with engine.begin() as connection:
+        connection.execute(text("create table t (x)"))
+        connection.execute(text("insert into t values (:x)"), {"x": 7})
+    assert "insert into t" in stream.getvalue()
+    connection = engine.connect()
+    connection.execute(text("select x from t")).all()
+    assert "select x" not in stream.getvalue()
+print(stream.getvalue())
+said = stream.getvalue()
+connection.execute(text("select 2"))
+assert stream.getvalue() == said
+assert before == [list(getattr(engine.dispatch, n)) for n in ("before_execute", "commit")]
+stream.close()
+watch(engine, stream=stream)
+connection.close()
+watch(None)
+watch(engine)
+with engine.connect() as connection:
+    connection.execute(text("select 3"))
+"""
+
+
+def test_a_program_gets_plain_text_and_no_listener_stays(tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    ended = subprocess.run([sys.executable, path], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip().splitlines() == [
+        "SQL sent to SQLite:",
+        "program.py, line 11: with engine.begin() as connection:",
+        "  BEGIN",
+        'program.py, line 12: connection.execute(text("create table t (x)"))',
+        "  create table t (x)",
+        "      -> done",
+        'program.py, line 13: connection.execute(text("insert into t values (:x)"), {"x": 7})',
+        "  insert into t values (?)",
+        "      x=7",
+        "      -> 1 row inserted",
+        "program.py, line 11: with engine.begin() as connection: (its block ends)",
+        "  COMMIT",
+        "SQL sent to SQLite:",
+        'program.py, line 16: connection.execute(text("select x from t")).all()',
+        "  BEGIN",
+        "  select x from t",
+        "      -> 1 row read",
+    ]
+    assert ended.stderr.startswith("SQL sent to SQLite:\nprogram.py, line 29")
+    assert ended.stderr.rstrip().endswith("ROLLBACK")
+
+
+def test_threads_of_a_program_do_not_mix(workspace, tmp_path):
+    stream, start = io.StringIO(), threading.Barrier(4)
+    engine = create_engine(f"sqlite:///{tmp_path / 'many.sqlite'}")
+
+    def work(number: int) -> None:
+        start.wait()
+        for _ in range(20):
+            with engine.connect() as connection:
+                connection.execute(text(f"select {number}"))
+                connection.execute(text(f"select {number} + 0"))
+
+    with watch(engine, stream=stream):
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+    told = stream.getvalue().split("SQL sent to SQLite:")[1:]
+    assert len(told) == 80
+    assert all(len(set(re.findall(r"^  select (\d)", t, re.M))) == 1 for t in told)
+
+
+def test_an_async_engine_of_ones_own_is_watched(workspace, tmp_path):
+    stream = io.StringIO()
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'a.sqlite'}")
+
+    async def work() -> None:
+        async with engine.begin() as connection:
+            await connection.execute(text("select 1"))
+        await engine.dispose()
+
+    with watch(engine, stream=stream):
+        asyncio.run(work())
+    assert 'await connection.execute(text("select 1"))' in stream.getvalue()
 
 
 def test_quiet_ends_with_its_block(workspace):

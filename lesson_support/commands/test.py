@@ -32,6 +32,7 @@ class Step:
     code: int = 0
     seconds: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
+    parts: list[str] = field(default_factory=list)  # of its tests, named in the report
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,28 +80,23 @@ def plan(
         ]
     notebooks = sorted(PROJECT.glob("notebooks/[0-9]*.ipynb"))
     notebooks += PROJECT.glob("notebooks/_template.ipynb")
-    nbval = [*pytest, "--nbval", "--dist", "loadfile"]
-    sanitize = PROJECT / "tests" / "nbval_sanitize.cfg"
-    if sanitize.exists():
-        nbval += ["--nbval-sanitize-with", str(sanitize)]
-    for version in versions:
-        for database in databases:
-            environment = dict(base)
-            if database == "PostgreSQL":
-                environment[DATABASE] = url
-            if version == "2.0":
-                environment |= {"PYTHONPATH": str(OLDER), "LESSONS_COMPARE": "lax"}
-            name = f"notebooks, {database}, SQLAlchemy {version}"
-            report = REPORTS / f"notebooks-{database}-{version}.xml".lower()
-            files = [path.relative_to(PROJECT).as_posix() for path in notebooks]
-            steps.append(
-                Step(
-                    name,
-                    [*nbval, *(files or ["notebooks"]), *words],
-                    environment,
-                    report,
-                )
-            )
+    files = [path.relative_to(PROJECT).as_posix() for path in notebooks]
+    kinds = [
+        f"{database.lower()}-{line}" for line in versions for database in databases
+    ]
+    check = [*pytest, "--dist=loadfile", "--no-loadscope-reorder"]
+    check += [f"--lessons={kind}" for kind in kinds]
+    check += [f"--lessons-postgresql={SERVER}", f"--lessons-older={OLDER}"]
+    check += [f"--nbval-sanitize-with={PROJECT / 'tests' / 'nbval_sanitize.cfg'}"]
+    steps.append(
+        Step(
+            "notebooks",
+            [*check, *(files or ["notebooks"]), *words],
+            base | ({SERVER: url} if url else {}),
+            REPORTS / "notebooks.xml",
+            parts=kinds,
+        )
+    )
     return steps
 
 
@@ -136,27 +132,34 @@ def run(step: Step, lenient: bool) -> None:
     )
 
 
-def count(report: Path) -> dict[str, int]:
-    """How many tests of a junit report passed, failed and were skipped."""
+def count(report: Path, part: str = "") -> dict[str, int]:
+    """How many tests of a junit report passed, failed and were skipped.
+
+    With `part`, only tests whose file's name has it behind an @ count.
+    """
     counts = dict.fromkeys(COUNTS, 0)
     with contextlib.suppress(OSError, ElementTree.ParseError):
-        for suite in ElementTree.parse(report).iter("testsuite"):
-            bad = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
-            skipped = int(suite.get("skipped", 0))
-            counts["failed"] += bad
-            counts["skipped"] += skipped
-            counts["passed"] += int(suite.get("tests", 0)) - bad - skipped
+        for test in ElementTree.parse(report).iter("testcase"):
+            if not part or f"@{part}" in f"{test.get('classname')}":
+                outcome = {child.tag for child in test}
+                bad = outcome & {"failure", "error"}
+                counts[
+                    "failed" if bad else "skipped" if "skipped" in outcome else "passed"
+                ] += 1
     return counts
 
 
 def summary(steps: list[Step], seconds: float) -> str:
     """The closing table and sentence."""
-    width = max(len(step.name) for step in steps)
-    head = f"{'':<{width}} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}"
+    rows = [("", "passed", "failed", "skipped", "seconds")]
+    for step in steps:
+        rows.append((step.name, *counted(step.counts), f"{step.seconds:.0f}"))
+        for part in step.parts:
+            rows.append((f"  {part}", *counted(count(step.report, part)), ""))
+    width = max(len(row[0]) for row in rows)
     lines = [
-        f"{step.name:<{width}} {step.counts.get('passed', 0):>7} {step.counts.get('failed', 0):>7}"
-        f" {step.counts.get('skipped', 0):>8} {step.seconds:>8.0f}"
-        for step in steps
+        f"{row[0]:<{width}}" + "".join(f" {cell:>8}" for cell in row[1:]).rstrip()
+        for row in rows
     ]
     total = {key: sum(step.counts.get(key, 0) for step in steps) for key in COUNTS}
     failed = [step.name for step in steps if step.code]
@@ -165,10 +168,13 @@ def summary(steps: list[Step], seconds: float) -> str:
         if failed
         else "Every check passed."
     )
-    counted = f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped"
-    return "\n".join(
-        ["", "== summary", head, *lines, f"{counted} in {seconds:.0f} s", last]
-    )
+    sums = ", ".join(f"{total[key]} {key}" for key in COUNTS)
+    return "\n".join(["", "== summary", *lines, f"{sums} in {seconds:.0f} s", last])
+
+
+def counted(counts: dict[str, int]) -> list[str]:
+    """The counts as the cells of a row."""
+    return [str(counts.get(key, 0)) for key in COUNTS]
 
 
 @contextlib.contextmanager

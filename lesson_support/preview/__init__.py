@@ -21,8 +21,9 @@ from sqlalchemy.orm import InstanceState, Mapper, Session, scoped_session
 
 from .._catalogue import Catalogue, connected
 from .._html import Shown, columned, escape, headed, plural
+from .._statements import highlight
 from ..errors import LessonError
-from ..sql import _highlight, quiet
+from ..sql import quiet
 from .asked import Asked
 from .facts import DeleteFacts, Refusal, facts_of, refused_at
 from .walk import DELETED, REFUSED, SET_NULL, Walk
@@ -161,7 +162,7 @@ def _drawn(name: str, facts: DeleteFacts, walk: Walk, asked: Asked) -> DeletePre
         f"<div><b>not known:</b> {escape(sentence)}</div>" for sentence in facts.unknown
     )
     shown = "".join(
-        f'<pre class="ls-stmt">{_highlight(real)}</pre>'
+        f'<pre class="ls-stmt">{highlight(real)}</pre>'
         f'<div class="ls-said"><div><code>{escape(values)}</code></div></div>'
         for _, real, values in asked.statements
     )

@@ -18,7 +18,7 @@ from sqlalchemy.orm import InstanceState
 from sqlalchemy.sql.elements import ColumnElement
 
 from .._catalogue import Catalogue, Key
-from ..sql import _neutral, _Statement, _tidy
+from .._statements import Statement, neutral, tidy
 
 Where = ColumnElement[bool]
 
@@ -82,8 +82,8 @@ class Asked:
     def _rows(self, query: Select) -> list[tuple]:
         options = {"render_postcompile": True}
         real = query.compile(self._connection, compile_kwargs=options)
-        plain, values = _neutral(_Statement(None, query))
-        self.statements.append((plain, _tidy(str(real)), "".join(values)))
+        plain, values = neutral(Statement(None, query))
+        self.statements.append((plain, tidy(str(real)), "".join(values)))
         return [tuple(row) for row in self._connection.execute(query)]
 
 
