@@ -435,6 +435,9 @@ def _function_of(frame: FrameType) -> str:
     return code.co_filename if code.co_flags & inspect.CO_OPTIMIZED else ""
 
 
+_telling = threading.RLock()
+
+
 class _TextLog(_Log):
     """Writes each transaction to a stream when it ends, with the lines of the program."""
 
@@ -471,7 +474,9 @@ class _TextLog(_Log):
         self._open.pop(number, None)
         if not entries:
             return
-        with suppress(Exception):  # a stream that is closed must not stop the program
+        # A stream that is closed must not stop the program; and two threads that parse at once make
+        # Python fail: https://github.com/python/cpython/issues/106905
+        with suppress(Exception), _telling:
             told = render_text(entries, describe(self.engine))
             print(told, file=self._stream or sys.stderr, flush=True)
 

@@ -515,10 +515,15 @@ def test_threads_of_a_program_do_not_mix(workspace, tmp_path):
                 connection.execute(text(f"select {number}"))
                 connection.execute(text(f"select {number} + 0"))
 
-    with watch(engine, stream=stream):
-        threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
-        [thread.start() for thread in threads]
-        [thread.join() for thread in threads]
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with watch(engine, stream=stream):
+            threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+            [thread.start() for thread in threads]
+            [thread.join() for thread in threads]
+    finally:
+        sys.setswitchinterval(usual)
     told = stream.getvalue().split("SQL sent to SQLite:")[1:]
     assert len(told) == 80
     assert all(len(set(re.findall(r"^  select (\d)", t, re.M))) == 1 for t in told)
