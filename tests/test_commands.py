@@ -145,7 +145,9 @@ def test_a_child_ends_with_its_owner(number, tmp_path):
     if number == signal.SIGKILL and not sys.platform.startswith("linux"):
         pytest.skip("Linux tells a child of its owner")
     script = (
-        "import sys; from lesson_support.commands import children\n"
+        "import signal, sys; from lesson_support.commands import children\n"
+        # A run of the tests in the background may hand an ignored SIGINT down.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "children.SECONDS_AFTER_CTRL_C = 0.1\n"
         "with children.tidy_end(): children.run([sys.executable, '-c',"
         " 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'])"

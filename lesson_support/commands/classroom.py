@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import csv
+import errno
 import hashlib
+import io
 import os
 import re
 import secrets
@@ -291,23 +293,31 @@ def _url_of(url: URL, role: str, password: str, host: str | None) -> str:
 
 def _write(output: Path, name: str, url: str) -> None:
     """Adds a line to a file that its owner alone may read; it is on the disk when this returns."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow([name, url])
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with open(handle, "a", encoding="utf-8", newline="") as file:
+        with open(handle, "ab", buffering=0) as file:
             if os.name == "posix" and os.fstat(handle).st_mode & 0o077:
                 raise CommandError(
                     f"{output} can be read by others, and passwords would go into it: "
                     "give --output another name"
                 )
-            if file.tell() == 0:
-                file.write("name,url\n")
-            csv.writer(file, lineterminator="\n").writerow([name, url])
-            file.flush()
-            os.fsync(file.fileno())
+            before = file.tell()
+            text = line.getvalue() if before else "name,url\n" + line.getvalue()
+            try:
+                whole = file.write(text.encode()) == len(text.encode())
+                os.fsync(handle)
+            except OSError:
+                whole = False
+            if not whole:  # a full disk takes half a line
+                file.truncate(before)
+                raise OSError(errno.ENOSPC, "the line does not fit")
     except OSError as error:
         raise CommandError(
-            f"{output} cannot be written, so nobody was added: give --output another name"
+            f"{output} cannot be written, so nobody was added: free some space, or give --output "
+            "another name"
         ) from error
 
 
