@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -102,6 +104,44 @@ def quieten() -> None:
         (folder / "overrides.json").write_text(text, encoding="utf-8")
 
 
+def can_write(folder: Path) -> bool:
+    """Whether files can be made in that folder, which is made where it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def writable_folders() -> Iterator[dict[str, str]]:
+    """Variables that lead Jupyter and IPython to temporary folders, where theirs are refused.
+
+    https://docs.jupyter.org/en/stable/use/jupyter-directories.html
+    """
+    from jupyter_core import paths
+
+    usual = {
+        "JUPYTER_CONFIG_DIR": paths.jupyter_config_dir(),
+        "JUPYTER_DATA_DIR": paths.jupyter_data_dir(),
+        "JUPYTER_RUNTIME_DIR": paths.jupyter_runtime_dir(),
+        "IPYTHONDIR": os.environ.get("IPYTHONDIR", os.path.expanduser("~/.ipython")),
+    }
+    refused = [name for name, folder in usual.items() if not can_write(Path(folder))]
+    if not refused:
+        yield {}
+        return
+    print(
+        "Your home folder cannot be written: settings of JupyterLab are kept until you stop this"
+        " command."
+    )
+    with tempfile.TemporaryDirectory(
+        prefix="lessons-", ignore_cleanup_errors=True
+    ) as folder:
+        yield {name: str(Path(folder, name.lower())) for name in refused}
+
+
 def jupyter(notebook: Path, port: int, browser: bool, rest: list[str]) -> list[str]:
     """The command that starts JupyterLab on a notebook."""
     root = PROJECT if notebook.is_relative_to(PROJECT) else notebook.parent
@@ -144,6 +184,7 @@ def main(args: list[str]) -> int:
         else:
             used = "SQLite, a file for each lesson in the folder workspace"
         print(f"The lessons use {used}.")
+        environment |= stack.enter_context(writable_folders())
         print(
             f"JupyterLab opens at http://localhost:{port}/lab. To stop it, press Ctrl-C here."
         )
