@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapper, Session
 from sqlalchemy.orm.collections import collection_adapter
 
-from .database import APPLICATION_ID, _empty, _mark, synchronous
+from .database import APPLICATION_ID, _empty, _file_sentence, _mark, synchronous
 from .errors import LessonError
 from .sql import quiet
 
@@ -69,7 +71,8 @@ def fresh_tables(
     """Empty the lesson's workspace and create the tables of `base`, with or without rows.
 
     Everything in the workspace goes, so that tables which another cell made from other classes are
-    not in the way: `metadata.drop_all` only knows its own tables. The rows are inserted through the
+    not in the way: `metadata.drop_all` only knows its own tables. All of it is one transaction:
+    where it fails or is interrupted, everything is as it was before. The rows are inserted through the
     relationship, in the order of the files, so that the first program has the id 1. None of this
     SQL is shown under the cell. What drop_all drops:
     https://docs.sqlalchemy.org/en/21/core/metadata.html#sqlalchemy.schema.MetaData.drop_all
@@ -84,7 +87,7 @@ def fresh_tables(
     Raises:
         LessonError: a file of data/ or the classes do not fit, or the engine leads to a database
             that the lessons did not make, and then nothing was changed; or an open Session still
-            uses the tables.
+            uses the tables; or the file of the workspace cannot be written.
         SQLAlchemyError: the mapping itself is wrong, or a column without a value in data/ may not
             be empty.
     """
@@ -94,33 +97,63 @@ def fresh_tables(
         )
     rows = _Rows(base) if data else None
     try:
-        with quiet(), synchronous(engine).connect() as connection:
-            _empty_workspace(connection)
+        with (
+            quiet(),
+            synchronous(engine).connect() as connection,
+            _emptied(connection),
+        ):
             base.metadata.create_all(connection)
             if rows:
                 rows.insert(connection)
+                _check_keys(connection)
             connection.commit()
     except (DBAPIError, sqlite3.Error) as error:
         if _is_blocked(error):
             raise LessonError(
                 "The tables are in use: a Session or connection with an open transaction still "
-                "holds them; close it (session.close()) and run this cell again."
+                "holds them; close it (session.close()) and run this cell again, or begin again "
+                "with the cell that has connect(...)."
             ) from error
+        # From the driver, while the file was emptied; SQLITE_ERROR is a fault in SQL.
+        code = getattr(error, "sqlite_errorname", None)
+        if code not in (None, "SQLITE_ERROR"):
+            file = Path(synchronous(engine).url.database or "memory").absolute()
+            raise LessonError(_file_sentence(error, file)) from error
         raise
 
 
-def _empty_workspace(connection: Connection) -> None:
-    """Drop every view and table of the workspace, whatever made it and whatever refers to it."""
-    on_sqlite = connection.dialect.name == "sqlite"
-    emptied = _empty_sqlite(connection) if on_sqlite else _empty_schema(connection)
-    if not emptied:
-        raise LessonError(
-            "fresh_tables empties only a workspace that connect(...) made, and this engine leads "
-            "somewhere else, so nothing was changed: run the cell with connect(...) again."
-        )
+def _check_keys(connection: Connection) -> None:
+    """What SQLite does not check while it is emptied; PostgreSQL has checked it by now."""
+    if connection.dialect.name == "sqlite":
+        wrong = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+        if wrong:
+            raise LessonError(
+                f"The rows of data/ do not fit these classes: a key in {wrong[0]} would point at a "
+                f"row of {wrong[2]} that is not there (FOREIGN KEY)."
+            )
 
 
-def _empty_sqlite(connection: Connection) -> bool:
+@contextmanager
+def _emptied(connection: Connection) -> Iterator[None]:
+    """Drop every view and table of the workspace, whatever made it and whatever refers to it.
+
+    What the block does belongs to the same transaction, and another kernel waits for its end.
+    """
+    if connection.dialect.name == "sqlite":
+        emptied = _emptied_file(connection)
+    else:
+        emptied = nullcontext(_empty_schema(connection))
+    with emptied as done:
+        if not done:
+            raise LessonError(
+                "fresh_tables empties only a workspace that connect(...) made, and this engine leads "
+                "somewhere else, so nothing was changed: run the cell with connect(...) again."
+            )
+        yield
+
+
+@contextmanager
+def _emptied_file(connection: Connection) -> Iterator[bool]:
     """Empty the file, unless there is something in it that the lessons did not make."""
     driver = connection.connection.driver_connection
     driver.rollback()  # a COMMIT that a deferred rule refused leaves its transaction open
@@ -128,14 +161,17 @@ def _empty_sqlite(connection: Connection) -> bool:
     mark = driver.execute("PRAGMA application_id").fetchone()[0]
     anything = driver.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if mark != APPLICATION_ID and (mark or anything) and not in_memory:
-        return False
+        yield False
+        return
     checks = driver.execute("PRAGMA foreign_keys").fetchone()[0]
     try:
         _empty(driver)
+        connection.begin()  # sends nothing; commit() would do nothing without it
+        yield True
     finally:
-        driver.rollback()
-        driver.execute(f"PRAGMA foreign_keys = {checks}")
-    return True
+        with suppress(sqlite3.ProgrammingError):  # at an interrupt it is closed already
+            driver.rollback()
+            driver.execute(f"PRAGMA foreign_keys = {checks}")
 
 
 def _empty_schema(connection: Connection) -> bool:
@@ -147,6 +183,10 @@ def _empty_schema(connection: Connection) -> bool:
     )
     if connection.scalar(comment, {"name": schema}) != _mark():
         return False
+    # https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+    connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": schema}
+    )
     kinds = {
         "MATERIALIZED VIEW": inspector.get_materialized_view_names(),
         "VIEW": inspector.get_view_names(),

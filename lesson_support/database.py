@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import getpass
 import hashlib
 import logging
@@ -43,6 +44,15 @@ _PATIENCE = {
     "keepalives_idle": 5,
     "keepalives_interval": 5,
     "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+# The same for the server, whose default is two hours: a laptop that was shut in a transaction holds
+# a connection and locks for 20 s. https://www.postgresql.org/docs/current/runtime-config-connection.html
+_PATIENCE_OF_THE_SERVER = {
+    "tcp_keepalives_idle": 5,
+    "tcp_keepalives_interval": 5,
+    "tcp_keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
 
@@ -313,6 +323,13 @@ def _sqlite_engine(path: Path, create: Callable[..., Any] = create_engine) -> An
         if engine is inner:  # lets an interrupt through
             connection.set_progress_handler(lambda: 0, 20_000)
 
+    if engine is inner:
+        # A COMMIT that a deferred rule refused leaves SQLite's transaction open, and SQLAlchemy puts
+        # its connection back as it is: nobody else could write then.
+        event.listen(
+            inner, "checkin", lambda connection, record: _roll_back(connection)
+        )
+
     return engine
 
 
@@ -335,11 +352,17 @@ def _postgresql_engine(
         connection.autocommit = True
         connection.execute(
             f"SET search_path = \"{schema}\"; SET lock_timeout = '5s'; SET timezone = 'UTC';"
-            "SET client_min_messages = warning"
+            "SET client_min_messages = warning;"
+            + ";".join(f"SET {k} = {v}" for k, v in _PATIENCE_OF_THE_SERVER.items())
         )
         connection.autocommit = False
 
     return engine
+
+
+def _roll_back(connection: sqlite3.Connection | None) -> None:
+    if connection is not None:  # None where it was closed
+        connection.rollback()
 
 
 def _without_waiting_for_the_disk(connection, record) -> None:
@@ -415,11 +438,13 @@ def _prepare_file(path: Path, fresh: bool) -> None:
                 )
             if fresh or mark != APPLICATION_ID:
                 _empty(connection)
+                connection.execute("COMMIT")
     except (OSError, sqlite3.Error) as error:
         raise LessonError(_file_sentence(error, path)) from error
 
 
 def _empty(connection: sqlite3.Connection) -> None:
+    """Drop all there is, in a transaction that is left open for the caller to end."""
     connection.execute("PRAGMA foreign_keys=OFF")
     connection.execute("BEGIN IMMEDIATE")
     things = connection.execute(
@@ -431,7 +456,6 @@ def _empty(connection: sqlite3.Connection) -> None:
         quoted = name.replace('"', '""')
         connection.execute(f'DROP {kind} IF EXISTS "{quoted}"')
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute("COMMIT")
 
 
 def _file_sentence(error: Exception, path: Path) -> str:
@@ -447,10 +471,23 @@ def _file_sentence(error: Exception, path: Path) -> str:
             f"{name} is locked: another notebook has written to it and not committed; commit or "
             "roll back there, or restart its kernel, then run this cell again."
         )
-    if code.startswith("SQLITE_FULL") or getattr(error, "errno", None) == 28:
+    if code.startswith("SQLITE_FULL") or getattr(error, "errno", None) in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+    ):
         return f"{name} cannot grow, the disk is full: free some space, then run this cell again."
     if code.startswith("SQLITE_CORRUPT"):
         return f"{name} is damaged: delete this file, then run this cell again."
+    if code == "SQLITE_READONLY_DBMOVED":
+        return (
+            f"{name} was deleted, moved or replaced: run the cell with connect(...) again, which makes "
+            "a new one."
+        )
+    if code.startswith("SQLITE_IOERR"):
+        return (
+            f"{name} cannot be written, its disk fails (disk I/O error): see whether the disk, or your "
+            "share of it (quota), is full and free some space, then run this cell again."
+        )
     if isinstance(error, OSError) or code.startswith(
         ("SQLITE_READONLY", "SQLITE_CANTOPEN")
     ):
@@ -591,7 +628,7 @@ def _facts(url: URL) -> dict[str, str]:
     return {
         "server": f"{around}:{url.port or 5432}",
         "host": host,
-        "user": url.username or "this user",
+        "user": url.username or "of this address",
         "database": url.database or url.username or "of this name",
     }
 
@@ -637,6 +674,10 @@ def _prepare_schema(url: URL, schema: str, fresh: bool) -> None:
                 f"{SERVER} leads to a connection pooler, which these lessons cannot use: name the "
                 "PostgreSQL server itself."
             )
+        # Two kernels that make it at the same moment come one after the other.
+        connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtext('connect ' || %s))", [schema]
+        )
         found = connection.execute(
             "SELECT obj_description(oid, 'pg_namespace'), pg_has_role(nspowner, 'USAGE')"
             " FROM pg_namespace WHERE nspname = %s",
@@ -677,7 +718,7 @@ def _schema_sentence(error: Exception, url: URL, schema: str) -> str:
     match getattr(error, "sqlstate", None):
         case "42501":
             return (
-                f"User {user} may not make a schema in the database {database}: ask its owner "
+                f"The user {user} may not make a schema in the database {database}: ask its owner "
                 f"for GRANT CREATE ON DATABASE {database} TO {user}."
             )
         case "25006":

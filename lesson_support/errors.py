@@ -9,8 +9,9 @@ import re
 import sys
 import textwrap
 import traceback
+from contextlib import suppress
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy
 from sqlalchemy import exc
@@ -36,6 +37,9 @@ class _Rule(NamedTuple):
         ""  # where SQLite and PostgreSQL raise two classes: the one above both
     )
 
+
+# What is told in a few lines; everything else looks as always.
+_SHOWN_SHORT = (exc.SQLAlchemyError, LessonError, KeyboardInterrupt)
 
 # The red box of a notebook breaks long lines inside words.
 _WRAP = textwrap.TextWrapper(
@@ -159,7 +163,22 @@ _RULES = {
         "work in the tables that connect(...) gave you",
     ),
     "full": _Rule(
-        "the disk of the database is full", "free some space, then run the cell again"
+        "the disk of the database is full",
+        "free some space, or ask the server's owner to; session.rollback() if the Session is still "
+        "open, then run the cell again",
+    ),
+    "disk": _Rule(
+        "the disk of the database fails (disk I/O error)",
+        "see whether the disk, or your share of it (quota), is full, and free some space; then run "
+        "the cell with connect(...) again",
+    ),
+    "damaged": _Rule(
+        "the database file is damaged",
+        "run the cell with connect(...) again; it says what to do where it cannot mend the file",
+    ),
+    "moved": _Rule(
+        "the database file was deleted, moved or replaced while the notebook used it",
+        "run the cell with connect(...) again; it makes a new, empty file",
     ),
     "file": _Rule(
         "the database file cannot be opened",
@@ -228,7 +247,10 @@ _SQLITE_NAMES = {
     "SQLITE_BUSY": "locked",
     "SQLITE_LOCKED": "locked",
     "SQLITE_READONLY": "read only",
+    "SQLITE_READONLY_DBMOVED": "moved",
     "SQLITE_FULL": "full",
+    "SQLITE_IOERR": "disk",
+    "SQLITE_CORRUPT": "damaged",
     "SQLITE_CANTOPEN": "file",
     "SQLITE_NOTADB": "file",
     "SQLITE_INTERRUPT": "stopped",
@@ -255,8 +277,8 @@ _NO_CONNECTION = [
     ),
     (
         r"timeout expired|timed out",
-        "{server} does not answer: check host and port in LESSONS_DATABASE_URL, a firewall or a "
-        "VPN, or unset the variable to use SQLite.",
+        "PostgreSQL at {server} does not answer: check the network (a firewall, a VPN) and host and "
+        "port in LESSONS_DATABASE_URL, or unset the variable to use SQLite.",
     ),
     (
         r"no password supplied",
@@ -269,13 +291,13 @@ _NO_CONNECTION = [
     ),
     (
         r"pg_hba\.conf",
-        "The server does not let user {user} into the database {database} from this machine: "
+        "The server does not let the user {user} into the database {database} from this machine: "
         "correct LESSONS_DATABASE_URL, or ask the server's owner for access.",
     ),
     (
         r'authentication failed|role ".*" (does not exist|is not permitted to log in)',
-        "The server refused the password for user {user}: correct both in LESSONS_DATABASE_URL, "
-        "where @ : / in a password are written %40 %3A %2F.",
+        "The server refused the password for the user {user}: correct both in LESSONS_DATABASE_URL, "
+        "where @ : / in a password are written %40 %3A %2F, or ask the server's owner for new ones.",
     ),
     (
         r"too many (clients|connections)|remaining connection slots",
@@ -289,7 +311,7 @@ _NO_CONNECTION = [
     ),
     (
         r"permission denied for database",
-        "User {user} may not use the database {database}: ask its owner for "
+        "The user {user} may not use the database {database}: ask its owner for "
         "GRANT CONNECT, CREATE ON DATABASE {database} TO {user}.",
     ),
     (
@@ -312,8 +334,8 @@ _NO_CONNECTION = [
     ),
     (
         r"refused|no such file|unreachable|no route to host",
-        "No PostgreSQL server answers at {server}: start it, or unset LESSONS_DATABASE_URL to use "
-        "SQLite.",
+        "No PostgreSQL server answers at {server}: start it or ask its owner to, or unset "
+        "LESSONS_DATABASE_URL to use SQLite.",
     ),
     (
         r"invalid port",
@@ -321,9 +343,14 @@ _NO_CONNECTION = [
         "5432.",
     ),
     (
-        r"SSL negotiation|closed the connection|invalid response|expected authentication",
+        r"SSL negotiation|invalid response|expected authentication",
         "What answers at {server} is no PostgreSQL server: correct host and port in "
         "LESSONS_DATABASE_URL.",
+    ),
+    (
+        r"closed the connection|reset by peer",
+        "The connection to PostgreSQL at {server} was closed at once: wait until the server is up, "
+        "then run this cell again, or correct host and port in LESSONS_DATABASE_URL.",
     ),
 ]
 
@@ -407,9 +434,9 @@ _TODO_BY_TEXT = {
 
 def connection_sentence(
     error: BaseException,
-    server: str = "the address",
+    server: str = "its address",
     host: str = "of the server",
-    user: str = "this user",
+    user: str = "of this address",
     database: str = "of this name",
 ) -> str:
     """Say why there is no connection to PostgreSQL.
@@ -481,8 +508,28 @@ def install_handler() -> None:
     if shell is not None:
         # it prints the whole traceback of an interrupt that comes while it closes a connection
         logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-        shown_short = (exc.SQLAlchemyError, LessonError, KeyboardInterrupt)
-        shell.set_custom_exc(shown_short, _show_in_ipython)
+        shell.set_custom_exc(_SHOWN_SHORT, _show_in_ipython)
+        _record_briefly(shell)
+
+
+def _record_briefly(shell: Any) -> None:
+    """Spare IPython's record of a failed cell, which `%notebook` alone reads, its full traceback.
+
+    To render that takes longer than most cells, and an interrupt meanwhile shows one more box.
+    """
+    usual = getattr(shell, "_format_exception_for_storage", None)
+    if usual is None or getattr(usual, "is_brief", False):
+        return
+
+    def brief(exception: BaseException, *rest, **options) -> dict:
+        if isinstance(exception, _SHOWN_SHORT):
+            with suppress(Exception):
+                name, said = type(exception).__name__, _first_line(exception)
+                return {"ename": name, "evalue": said, "traceback": [f"{name}: {said}"]}
+        return usual(exception, *rest, **options)
+
+    brief.is_brief = True
+    shell._format_exception_for_storage = brief
 
 
 def _show_in_ipython(shell, etype, value, tb, tb_offset=None) -> None:
@@ -561,9 +608,20 @@ def _rule(error: BaseException) -> _Rule | None:
         "Error binding parameter|cannot adapt type", str(orig)
     ):
         name = "binding"
-    if name is None and error.connection_invalidated:
+    if name is None and (error.connection_invalidated or _is_lost(error)):
         name = "closed"
     return _RULES.get(name)
+
+
+def _is_lost(error: exc.DBAPIError) -> bool:
+    """Whether no answer came at all to a statement: what the server says has a sqlstate."""
+    orig = error.orig
+    by_libpq = type(orig).__module__.startswith("psycopg") and not orig.sqlstate
+    return (
+        by_libpq
+        and error.statement is not None
+        and isinstance(error, exc.OperationalError)
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -331,6 +331,60 @@ def test_rows_of_both_tracks(engine, base, tables):
     assert count(engine, tables[1]) == 0
 
 
+def test_a_base_without_tables_leaves_nothing(engine):
+    class Empty(DeclarativeBase):
+        pass
+
+    data.fresh_tables(engine, university.Base, data=True)
+    data.fresh_tables(engine, Empty)
+    assert tables_of(engine) == set()
+
+
+@pytest.mark.parametrize("table", ["CREATE TABLE courses", "INSERT INTO courses"])
+def test_an_interrupt_half_way_changes_nothing(engine, table):
+    data.fresh_tables(engine, blog.Base, data=True)
+
+    def interrupt(connection, cursor, statement, *rest):
+        if table in statement:
+            raise KeyboardInterrupt
+
+    event.listen(engine, "before_cursor_execute", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        data.fresh_tables(engine, university.Base, data=True)
+    event.remove(engine, "before_cursor_execute", interrupt)
+    assert tables_of(engine) == {"users", "posts"}
+    check_rows(engine, blog.Base, TRACKS[1])
+    data.fresh_tables(engine, university.Base, data=True)
+    check_rows(engine, university.Base)
+
+
+def test_a_key_that_points_nowhere_is_refused(engine, database):
+    class Base(DeclarativeBase):
+        pass
+
+    class Program(university.ProgramColumns, Base):
+        courses: Mapped[list["Course"]] = relationship()  # noqa: F821
+
+    class Room(Base):
+        __tablename__ = "rooms"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    class Course(university.CourseColumns, Base):
+        program_id: Mapped[int] = mapped_column(ForeignKey("programs.id"))
+        room_id: Mapped[int] = mapped_column(ForeignKey("rooms.id"), default=7)
+
+    data.fresh_tables(engine, university.Base, data=True)
+    if database == "postgresql":
+        with pytest.raises(IntegrityError):
+            data.fresh_tables(engine, Base, data=True)
+    else:
+        assert sentence(data.fresh_tables, engine, Base, data=True) == (
+            "The rows of data/ do not fit these classes: a key in courses would point at a row "
+            "of rooms that is not there (FOREIGN KEY)."
+        )
+    check_rows(engine, university.Base)
+
+
 def test_values_have_the_type_of_the_column(engine):
     data.fresh_tables(engine, blog.Base, data=True)
     with Session(engine) as session:
@@ -673,8 +727,16 @@ def test_after_a_commit_that_the_database_refused(engine):
     with pytest.raises(IntegrityError):
         connection.commit()
     connection.close()
-    data.fresh_tables(engine, university.Base)
+    with (
+        engine.connect() as held,
+        engine.connect() as other,
+    ):  # whichever the pool gives
+        held.execute(text("SELECT 1"))
+        data.fresh_tables(engine, university.Base)
+        other.execute(insert(university.Program), {"name": "Physics"})
+        other.commit()
     assert set(inspect(engine).get_table_names()) == {"programs", "courses"}
+    assert count(engine, "programs") == 1
 
 
 def test_open_session_gets_a_sentence(engine):
@@ -685,7 +747,8 @@ def test_open_session_gets_a_sentence(engine):
         said = sentence(data.fresh_tables, engine, university.Base, data=True)
         assert said == (
             "The tables are in use: a Session or connection with an open transaction still holds "
-            "them; close it (session.close()) and run this cell again."
+            "them; close it (session.close()) and run this cell again, or begin again with the "
+            "cell that has connect(...)."
         )
         session.commit()
     assert count(engine, "programs") == 1

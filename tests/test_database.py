@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from faults import Proxy
 from sqlalchemy import (
     URL,
     Column,
@@ -493,7 +494,7 @@ def test_a_mute_server(workspace, elsewhere):
         elsewhere(f"postgresql://ada:{SECRET}@127.0.0.1:{port}/d")
         begin = time.monotonic()
         assert sentence().startswith(
-            f"127.0.0.1:{port} does not answer: check host and port"
+            f"PostgreSQL at 127.0.0.1:{port} does not answer: check the network"
         )
         assert 4 < time.monotonic() - begin < 7
 
@@ -604,21 +605,25 @@ def test_a_password_after_the_question_mark_is_not_shown(ordinary, elsewhere):
 def test_no_right_to_make_a_schema(ordinary):
     url = ordinary()
     assert sentence() == (
-        f"User {url.username} may not make a schema in the database {url.database}: ask its owner "
+        f"The user {url.username} may not make a schema in the database {url.database}: ask its owner "
         f"for GRANT CREATE ON DATABASE {url.database} TO {url.username}."
     )
 
 
 def test_no_right_to_connect(ordinary):
     url = ordinary("REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")
-    assert f"User {url.username} may not use the database {url.database}" in sentence()
+    assert (
+        f"The user {url.username} may not use the database {url.database}" in sentence()
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"password": "wrong"}, {"user": "nobody_here"}])
 def test_a_wrong_password_or_user(ordinary, wrong):
     url = ordinary(GRANT, **wrong)
     said = sentence()
-    assert said.startswith(f"The server refused the password for user {url.username}:")
+    assert said.startswith(
+        f"The server refused the password for the user {url.username}:"
+    )
     assert "%40 %3A %2F" in said and "wrong" not in said
 
 
@@ -782,30 +787,18 @@ def test_every_connection_has_the_settings(postgresql):
 
 
 def test_a_pooler_is_refused(postgresql, elsewhere):
+    def other_number(data: bytes) -> bytes:
+        """A pooler tells its clients a process number of its own."""
+        at = data.find(b"K\0\0\0\x0c") + 5
+        return data[:at] + b"\0\0\0\1" + data[at + 4 :] if at > 4 else data
+
     target = make_url(postgresql)
-    entrance = socket.create_server(("127.0.0.1", 0))
-
-    def pump(source, sink, change):
-        while data := source.recv(65536):
-            if change:  # a pooler tells its clients a process number of its own
-                at = data.find(b"K\0\0\0\x0c") + 5
-                data = data[:at] + b"\0\0\0\1" + data[at + 4 :] if at > 4 else data
-            sink.sendall(data)
-        sink.close()
-
-    def serve():
-        inside, _ = entrance.accept()
-        outside = socket.create_connection((target.host, target.port))
-        threading.Thread(
-            target=pump, args=(inside, outside, False), daemon=True
-        ).start()
-        pump(outside, inside, True)
-
-    threading.Thread(target=serve, daemon=True).start()
-    url = target.set(host="127.0.0.1", port=entrance.getsockname()[1])
-    elsewhere(url.render_as_string(hide_password=False))
-    assert sentence().startswith("LESSONS_DATABASE_URL leads to a connection pooler")
-    entrance.close()
+    with Proxy(target.port, target.host, other_number) as pooler:
+        url = target.set(host="127.0.0.1", port=pooler.port)
+        elsewhere(url.render_as_string(hide_password=False))
+        assert sentence().startswith(
+            "LESSONS_DATABASE_URL leads to a connection pooler"
+        )
 
 
 def test_schema_names_never_meet(monkeypatch):

@@ -204,7 +204,7 @@ def test_failures_in_a_kernel(database):
 
 
 def test_tb_shows_everything_and_others_look_as_always(workspace):
-    _, short, full, lesson, lesson_full, plain, again = outputs_of(
+    _, short, full, lesson, lesson_full, plain, again, kept = outputs_of(
         SET_UP,
         'session.execute(text("selec"))',
         "%tb",
@@ -212,11 +212,17 @@ def test_tb_shows_everything_and_others_look_as_always(workspace):
         "%tb",
         "1 / 0",
         "%tb",
+        "kept = get_ipython().history_manager.exceptions.values()\n"
+        "[(error['ename'], len(error['traceback'])) for error in kept]",
     )
     assert len(lines_of(the_error(short))) < 10
     assert len(lines_of(the_error(full))) > 30
     assert "sqlalchemy/engine" in "".join(the_error(full).traceback).replace("\\", "/")
     assert len(lines_of(the_error(lesson))) == 1 < len(lines_of(the_error(lesson_full)))
+    (record,) = kept
+    assert record["data"]["text/plain"].startswith(
+        "[('OperationalError', 1), ('LessonError', 1), ('ZeroDivisionError', "
+    ), "IPython's own record of a failure is as short"
     for outputs in (plain, again):
         assert the_error(outputs).ename == "ZeroDivisionError"
         assert "1 / 0" in re.sub(
@@ -682,7 +688,7 @@ def test_a_connection_lost_later_is_a_sentence_too(postgresql, monkeypatch):
     with pytest.raises(exc.OperationalError) as caught:
         engine.connect()
     shown = explain(caught.value)
-    assert "No PostgreSQL server answers at the address" in repr(shown)
+    assert "No PostgreSQL server answers at its address" in repr(shown)
     assert "Pa55" not in shown.html
 
 
