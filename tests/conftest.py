@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
+import subprocess
+import sys
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +55,33 @@ def database(request) -> str:
     """Run the test once on each database; the value is the name of the one in use."""
     request.getfixturevalue("workspace" if request.param == "sqlite" else "postgresql")
     return request.param
+
+
+@pytest.fixture(scope="session")
+def wrong_clock(tmp_path_factory):
+    """Variables for a program that is to begin at some second since 1970; none without a compiler.
+
+    https://man7.org/linux/man-pages/man8/ld.so.8.html
+    """
+    library = tmp_path_factory.mktemp("clock") / "clock.so"
+    source = Path(__file__).with_name("clock.c")
+    compiler = shutil.which("cc") if sys.platform.startswith("linux") else None
+    made = compiler and subprocess.run(
+        [compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"],
+        capture_output=True,
+    )
+    if not made or made.returncode:
+        return lambda begin: {}
+    return lambda begin: {"LD_PRELOAD": str(library), "TEST_CLOCK": str(begin)}
+
+
+@pytest.fixture
+def decoy(monkeypatch):
+    """`DATABASE_URL` names a server of somebody else; the test fails where anybody calls it."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        door.setblocking(False)
+        url = f"postgresql://ada:secret@127.0.0.1:{door.getsockname()[1]}/production"
+        monkeypatch.setenv("DATABASE_URL", url)
+        yield url
+        with pytest.raises(BlockingIOError):
+            door.accept()

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
 LESSONS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 CALL = re.compile(r'^exercise\("([\w-]+)"\)\.check\((\w+)\)$', re.MULTILINE)
+NAME = re.compile(r"(?<=Database: )(SQLite|PostgreSQL)")
 
 
 @cache
@@ -54,3 +55,28 @@ def run(source: str, names: dict):
     return eval(
         compile(ast.Expression(last.value), "<cell>", "eval", dont_inherit=True), names
     )
+
+
+def said(cell) -> list[str]:
+    """The plain form of a cell's outputs, as a learner without HTML reads them."""
+    texts, last = [], ""
+    for output in cell.outputs:
+        if output.output_type == "error":
+            texts.append(f"{output.ename}: {output.evalue}")
+        elif output.output_type == last == "stream":
+            texts[-1] += output.text
+        else:
+            texts.append(output.get("text") or output.data["text/plain"])
+        last = output.output_type
+    return [NAME.sub("DATABASE", text) for text in texts]
+
+
+def complaints(cell) -> list[str]:
+    """Errors that the cell does not want, and everything on stderr."""
+    wanted = "raises-exception" in cell.metadata.get("tags", [])
+    return [
+        f"{cell.id}: {output.get('evalue') or output.get('text')}"
+        for output in cell.outputs
+        if output.get("name") == "stderr"
+        or (output.output_type == "error" and not wanted)
+    ]

@@ -1,42 +1,71 @@
-"""Every cell twice, then the whole lesson again, then every solution in its place, in one kernel."""
+"""Every cell twice, then the whole lesson again, then every solution in its place, in one kernel.
+
+The kernel stands in a strange place: another time zone, locale, hash seed and year, DATABASE_URL set
+by somebody else, and on PostgreSQL tables of the same names in `public`, which nobody may touch.
+"""
 
 from __future__ import annotations
 
-import re
+import os
+import uuid
 
 import nbformat
 import pytest
+from faults import Others
 from nbclient import NotebookClient
+from sqlalchemy import create_engine, make_url, text
 from test_exercises import EXERCISES
 
-from notebooks import CALL, FOLDER, LESSONS
+from conftest import Hidden
+from lesson_support.database import reset
+from notebooks import CALL, FOLDER, LESSONS, complaints, said
 
-NAME = re.compile(r"(?<=Database: )(SQLite|PostgreSQL)")
+PLACES = {
+    "sqlite": {
+        "TZ": "Pacific/Kiritimati",
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONHASHSEED": "0",
+    },
+    "postgresql": {"TZ": "America/St_Johns", "PYTHONHASHSEED": "4294967295"},
+}
+# Five seconds before 1 March 2100, which is no leap year, and before 1980.
+CLOCKS = {"sqlite": 4107542395, "postgresql": 315532795}
 
 
-def said(cell) -> list[str]:
-    """The plain form of a cell's outputs, as a learner without HTML reads them."""
-    texts, last = [], ""
-    for output in cell.outputs:
-        if output.output_type == "error":
-            texts.append(f"{output.ename}: {output.evalue}")
-        elif output.output_type == last == "stream":
-            texts[-1] += output.text
-        else:
-            texts.append(output.get("text") or output.data["text/plain"])
-        last = output.output_type
-    return [NAME.sub("DATABASE", text) for text in texts]
+@pytest.fixture(scope="module")
+def school():
+    """The URL of a database where somebody else's tables are in `public`; they stay as they are."""
+    server = os.environ.get("LESSONS_TEST_POSTGRES_URL")
+    if not server:
+        pytest.skip("no PostgreSQL: run python3 -m lesson_support test")
+    name = f"school_{uuid.uuid4().hex[:8]}"
+    url = make_url(server).set(database=name).render_as_string(hide_password=False)
+    outside = create_engine(server, isolation_level="AUTOCOMMIT")
+    with outside.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    try:
+        yield Hidden(url), Others(url)
+    finally:
+        with outside.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        outside.dispose()
 
 
-def complaints(cell) -> list[str]:
-    """Errors that the cell does not want, and everything on stderr."""
-    wanted = "raises-exception" in cell.metadata.get("tags", [])
-    return [
-        f"{cell.id}: {output.get('evalue') or output.get('text')}"
-        for output in cell.outputs
-        if output.get("name") == "stderr"
-        or (output.output_type == "error" and not wanted)
-    ]
+@pytest.fixture(autouse=True)
+def strange_place(database, decoy, wrong_clock, monkeypatch, request):
+    for name, value in (PLACES[database] | wrong_clock(CLOCKS[database])).items():
+        monkeypatch.setenv(name, value)
+    if database == "sqlite":
+        yield
+    else:
+        url, others = request.getfixturevalue("school")
+        monkeypatch.setenv("LESSONS_DATABASE_URL", url)
+        yield
+        others.check()
+        reset()
+        others.check()
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
