@@ -144,6 +144,8 @@ def writable_folders() -> Iterator[dict[str, str]]:
 
 def jupyter(notebook: Path, port: int, browser: bool, rest: list[str]) -> list[str]:
     """The command that starts JupyterLab on a notebook."""
+    import zmq
+
     root = PROJECT if notebook.is_relative_to(PROJECT) else notebook.parent
     command = [
         sys.executable,
@@ -157,6 +159,9 @@ def jupyter(notebook: Path, port: int, browser: bool, rest: list[str]) -> list[s
         "--LabApp.extension_manager=readonly",
         "--Application.log_level=WARN",
     ]
+    if zmq.has("curve"):
+        # or each kernel that starts prints a warning about TCP without encryption
+        command.append("--KernelManager.transport_encryption=auto")
     if not browser:
         command.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
