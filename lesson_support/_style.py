@@ -6,6 +6,8 @@ CSS = """<style>
 font-size:var(--jp-content-font-size1,14px);line-height:1.45;margin:4px 0}
 .ls.ls code,.ls.ls pre{font-family:var(--jp-code-font-family,monospace);font-size:.93em;background:none;\
 color:inherit;padding:0;margin:0;border:0}
+.ls code{overflow-wrap:anywhere}
+.ls table code{overflow-wrap:normal}
 .ls summary{cursor:pointer}
 .ls-ready{border-left:4px solid var(--jp-success-color1,#388e3c);padding:4px 10px}
 .ls-sql{border-left:4px solid var(--jp-brand-color1,#1976d2);padding:2px 0 4px 10px}
@@ -24,12 +26,13 @@ background:var(--jp-cell-editor-background,rgba(127,127,127,.1))}
 .ls .ls-side{display:inline-block;vertical-align:top;margin:6px 28px 6px 0}
 .ls .ls-title{font-weight:600}
 .ls.ls table{border-collapse:collapse;margin:2px 0;font-size:.93em}
-.ls.ls table caption{text-align:left;white-space:nowrap;padding:2px 0;font-weight:600;caption-side:top;\
+.ls.ls table caption{text-align:left;padding:2px 0;font-weight:600;caption-side:top;\
 color:var(--jp-content-font-color1,inherit)}
+.ls.ls .ls-side table caption{white-space:nowrap}
 .ls.ls table th,.ls.ls table td{border:1px solid var(--jp-border-color1,#bdbdbd);padding:3px 9px;\
 text-align:left;vertical-align:top;white-space:normal}
 .ls.ls table thead th{background:var(--jp-layout-color2,rgba(127,127,127,.14))}
-.ls .mute{color:var(--jp-content-font-color2,#666)}
+.ls .mute{font-style:italic}
 .ls.ls tr.ins>*{background:rgba(46,160,67,.16)}
 .ls.ls tr.del>*{background:rgba(218,54,51,.16)}
 .ls.ls tr.upd>*{background:rgba(191,135,0,.16)}

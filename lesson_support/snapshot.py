@@ -402,6 +402,7 @@ def _draw_changes(old: _Rows, new: _Rows, marks: list) -> tuple[str, str]:
     body = []
     for sign, a, b in cut:
         word = f"{_SIGNS[sign]} {_WORDS[sign]}" if sign != " " else ""
+        head = f'<th scope="row">{word}</th>' if word else "<td></td>"
         plain, rich = [], []
         for i, value in enumerate(b if a is None else a):
             was, now = _text(value), _text((a if b is None else b)[i])
@@ -414,9 +415,7 @@ def _draw_changes(old: _Rows, new: _Rows, marks: list) -> tuple[str, str]:
                 rich.append(f"<{tag}>{escape(now)}</{tag}>" if tag else escape(now))
         lines.append([word.replace("−", "-"), *plain])
         cells = "".join(f"<td>{cell}</td>" for cell in rich)
-        body.append(
-            f'<tr class="{_CLASSES[sign]}"><th scope="row">{word}</th>{cells}</tr>'
-        )
+        body.append(f'<tr class="{_CLASSES[sign]}">{head}{cells}</tr>')
     count = f"{plural(old.count, 'row')} before, {new.count} after"
     if new.exists != old.exists:
         count = "the table was created" if new.exists else "the table was dropped"
