@@ -5,6 +5,8 @@ Python is Pyodide there, and the kernel that of JupyterLite. Nothing here is imp
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import re
 import sys
 from contextlib import suppress
@@ -88,6 +90,14 @@ def install(shell: Any) -> None:
             stops(etype, evalue, lines)
 
     shell._showtraceback = show
+    asyncio.run = _run
+    # A failure leaves frames behind, and a cursor half read in one of them locks SQLite's tables.
+    shell.events.register("pre_run_cell", lambda *_: gc.collect())
+
+
+def _run(main: object, **options: object) -> NoReturn:
+    """Stands for asyncio.run, which Pyodide lets run where a loop is running; no notebook else does."""
+    raise RuntimeError("asyncio.run() cannot be called from a running event loop")
 
 
 def _lacking(etype: type, said: str) -> str:

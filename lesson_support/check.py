@@ -197,9 +197,12 @@ def exercises_of(lesson: str) -> tuple[list[Exercise], str, str]:
     """Return a lesson's exercises, its title, and what it earns; all empty where there are none."""
     if not str(lesson).isalnum():
         return [], "", ""
+    name = f"{__package__}.exercises.lesson_{lesson}"
     try:
-        module = import_module(f"{__package__}.exercises.lesson_{lesson}")
-    except ModuleNotFoundError:
+        module = import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:  # it is there, and needs what is not
+            raise
         return [], "", ""
     return (
         module.EXERCISES,

@@ -208,6 +208,16 @@ def _forget_hook(shell: Any) -> None:
             shell.events.unregister("post_run_cell", hook)
 
 
+def _caller(greenlet: Any) -> Any:
+    """The greenlet that called this one, or the current one: what AsyncSession awaits runs in one.
+
+    None where there is none. A greenlet of Python for the browser knows of no other.
+    """
+    if "greenlet" not in sys.modules:
+        return None
+    return getattr(greenlet or sys.modules["greenlet"].getcurrent(), "parent", None)
+
+
 class _Log:
     """Collects what one engine sends, by SQLAlchemy's events, without asking which line it was.
 
@@ -395,9 +405,8 @@ class _CellLog(_Log):
                 place = Place(frame.f_lineno, ends, _function_of(frame))
                 outermost = frame
             below, frame = frame.f_code.co_name, frame.f_back
-            if frame is None and "greenlet" in sys.modules:
-                # what AsyncSession awaits runs in a greenlet, whose caller is another greenlet
-                greenlet = (greenlet or sys.modules["greenlet"].getcurrent()).parent
+            if frame is None:
+                greenlet = _caller(greenlet)
                 frame = greenlet.gr_frame if greenlet is not None else None
         if place is None:
             return self._place_that_waits()
@@ -489,8 +498,8 @@ class _TextLog(_Log):
                 ends = below in ("__exit__", "__aexit__")
                 return Place(frame.f_lineno, ends, frame.f_code.co_filename)
             below, frame = frame.f_code.co_name, frame.f_back
-            if frame is None and "greenlet" in sys.modules:
-                greenlet = (greenlet or sys.modules["greenlet"].getcurrent()).parent
+            if frame is None:
+                greenlet = _caller(greenlet)
                 frame = greenlet.gr_frame if greenlet is not None else None
         return None
 
