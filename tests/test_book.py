@@ -1,16 +1,12 @@
-"""The book: every page is built, every link holds, a pasted error is found, everybody can read it."""
+"""The book: every page is built, and every link in it holds. What a browser shows is in browser/."""
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -20,24 +16,7 @@ from bs4 import BeautifulSoup
 from lesson_support.commands import ASIDE, PROJECT, CommandError, answers, book
 from notebooks import LESSONS
 
-AXE = "axe-core@4.14.1"
 SITE = "../site"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
-    " --disable-background-networking --disable-component-update"
-)
-PASTED = {
-    "sqlalchemy.exc.IntegrityError: (sqlite3.IntegrityError) NOT NULL constraint failed: invoices.customer_id"
-    " [SQL: UPDATE invoices SET customer_id=? WHERE invoices.id = ?] [parameters: (None, 1)]"
-    " (Background on this error at: https://sqlalche.me/e/20/gkpj)": {"05", "17"},
-    "sqlalchemy.orm.exc.DetachedInstanceError: Parent instance <Customer at 0x7f0c1> is not bound to a"
-    " Session; lazy load operation of attribute 'invoices' cannot proceed": {
-        "06",
-        "17",
-    },
-    "could not determine join condition between parent/child tables": {"01", "17"},
-}
 
 
 @pytest.fixture(scope="module")
@@ -256,138 +235,3 @@ def test_a_broken_link_stops_the_book_and_the_earlier_one_stays(
     path.write_text(json.dumps(small))
     with pytest.raises(CommandError, match="does not start with"):
         book.main(["--output", str(output)])
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The text of axe-core, fetched from npm's registry once."""
-    file = ASIDE / AXE.replace("@", "-") / "axe.min.js"
-    if not file.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.skip("no axe-core: npm is not installed")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        command = [npm, "pack", "--silent", AXE, "--pack-destination", str(file.parent)]
-        if subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("no axe-core: npm's registry does not answer")
-        with tarfile.open(next(file.parent.glob("*.tgz"))) as archive:
-            text = archive.extractfile("package/axe.min.js").read()
-        file.write_bytes(text)
-    return file.read_text(encoding="utf-8")
-
-
-class Silent(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(scope="module")
-def served(built):
-    """The address of a plain file server for the book."""
-    handler = functools.partial(Silent, directory=str(built))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A real browser; what it asks of another machine, and its errors, fail the test."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip("no browser: install chromium")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=program, args=QUIET.split())
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def tab(chromium, served):
-    """Opens pages: a function of colour scheme and width."""
-    contexts, wrong = [], []
-
-    def opened(scheme: str = "light", width: int = 1280):
-        context = chromium.new_context(
-            color_scheme=scheme, viewport={"width": width, "height": 900}
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda asked: note(asked.url))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on(
-            "console", lambda said: said.type == "error" and wrong.append(said.text)
-        )
-        return page
-
-    def note(url: str) -> None:
-        if not url.startswith((served, "data:")):
-            wrong.append(url)
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert wrong == []
-
-
-@pytest.mark.parametrize("message", PASTED)
-def test_the_search_finds_a_pasted_error_message(tab, served, message):
-    page = tab()
-    page.goto(f"{served}search.html?q={quote(message)}")
-    page.wait_for_selector("ul.search li p.context a[href]")
-    page.wait_for_function("document.querySelector('.search-summary').innerText")
-    found = page.eval_on_selector_all(
-        "ul.search > li > a", "all => all.map(a => a.href)"
-    )
-    numbers = [Path(urlsplit(url).path).stem[:2] for url in found]
-    assert PASTED[message] & set(numbers[:4]), numbers
-    page.locator("p.context a").first.click()
-    page.wait_for_selector(":target", state="attached")
-
-
-def test_the_search_is_reached_and_used_by_keyboard(tab, served):
-    page = tab()
-    page.goto(f"{served}notebooks/{LESSONS[5].stem}.html")
-    page.wait_for_load_state("networkidle")
-    page.keyboard.press("Control+k")
-    page.keyboard.type("passive_deletes")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("ul.search li")
-    assert "q=passive_deletes" in page.url
-    page.goto(f"{served}search.html?q=xyzzyplugh")
-    page.wait_for_function("document.querySelector('.search-summary').innerText")
-    assert page.locator("ul.search li").count() == 0
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation(tab, served, built, axe, scheme):
-    found = {}
-    page = tab(scheme)
-    for path in sorted(built.rglob("*.html")):
-        name = path.relative_to(built).as_posix()
-        page.goto(f"{served}{name}{'?q=constraint' if name == 'search.html' else ''}")
-        page.wait_for_load_state("networkidle")
-        page.evaluate(
-            "document.querySelectorAll('details').forEach(d => d.open = true)"
-        )
-        page.evaluate(axe)
-        found[name] = page.evaluate(
-            "async () => (await axe.run()).violations.map("
-            "v => `${v.id}: ${v.nodes.length}, ${v.nodes[0].html.slice(0, 120)}`)"
-        )
-    assert {name: what for name, what in found.items() if what} == {}
-    page.evaluate("document.body.append(new Image())")
-    assert page.evaluate("async () => (await axe.run()).violations.length") > 0
-
-
-@pytest.mark.parametrize("width", [390, 640])  # a phone, and 1280 at 200 %
-def test_no_page_scrolls_sideways(tab, served, built, width):
-    page = tab("light", width)
-    wide = {}
-    for path in sorted(built.rglob("*.html")):
-        name = path.relative_to(built).as_posix()
-        page.goto(f"{served}{name}")
-        wide[name] = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    assert {name: by for name, by in wide.items() if by > 0} == {}

@@ -27,8 +27,9 @@ MODELS = STEPS["16-models"].code
 @pytest.fixture(autouse=True)
 def forgetful(monkeypatch):
     """No check was ever made."""
-    monkeypatch.setattr(_record, "here", {})
-    monkeypatch.setattr("lesson_support.summary.here", _record.here)
+    for name in ("here", "answers"):
+        monkeypatch.setattr(_record, name, {})
+        monkeypatch.setattr(f"lesson_support.summary.{name}", getattr(_record, name))
 
 
 # --- in one process

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -11,12 +12,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lesson_support.commands import ASIDE, PROJECT, children, postgres, setup
+from lesson_support.commands import (
+    ASIDE,
+    PROJECT,
+    CommandError,
+    children,
+    postgres,
+    setup,
+)
 
 DATABASE = "LESSONS_DATABASE_URL"
 SERVER = "LESSONS_TEST_POSTGRES_URL"
 REPORTS = ASIDE / "reports"
 OLDER = ASIDE / "sqlalchemy-2.0"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER_TOOLS = ASIDE / "browser-tools"
 NOTHING_COLLECTED = 5
 COUNTS = ("passed", "failed", "skipped")
 
@@ -49,6 +59,11 @@ def parser() -> argparse.ArgumentParser:
         "--database", choices=("sqlite", "postgresql", "both"), default="both"
     )
     made.add_argument("--sqlalchemy", choices=("2.1", "2.0", "both"), default="both")
+    made.add_argument(
+        "--browser",
+        action="store_true",
+        help="instead of all that, the tests in a real browser, Chromium",
+    )
     return made
 
 
@@ -73,7 +88,7 @@ def plan(
             Step("style (ruff)", ruff, base),
             Step(
                 "unit tests",
-                [*pytest, "tests", *words],
+                [*pytest, "tests", "--ignore=tests/browser", *words],
                 base | server,
                 REPORTS / "unit.xml",
             ),
@@ -98,6 +113,27 @@ def plan(
         )
     )
     return steps
+
+
+def in_browser(base: dict, words: list[str]) -> Step:
+    """The step of --browser. Raises CommandError where there is no Chromium."""
+    chromium()
+    setup.install_aside(PROJECT / "requirements-browser.txt", BROWSER_TOOLS)
+    pytest = [sys.executable, "-m", "pytest", "-q", "--no-header", "-n", str(workers())]
+    command = [*pytest, "tests/browser", *words]
+    environment = base | {"PYTHONPATH": str(BROWSER_TOOLS)}
+    return Step("in Chromium", command, environment, REPORTS / "browser.xml")
+
+
+def chromium() -> str:
+    """The path of the installed Chromium; CommandError where there is none."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        raise CommandError(
+            "no Chromium is installed, and these tests use the lessons in it; install it (on Debian"
+            " and Ubuntu: sudo apt install chromium), then run the same command again"
+        )
+    return found
 
 
 def workers() -> int:
@@ -202,6 +238,8 @@ def main(args: list[str]) -> int:
     }
     databases = both[options.database]
     versions = ["2.1", "2.0"] if options.sqlalchemy == "both" else [options.sqlalchemy]
+    if options.browser:
+        databases, versions = [], []
     start = time.monotonic()
     REPORTS.mkdir(parents=True, exist_ok=True)
     with children.tidy_end(), contextlib.ExitStack() as stack:
@@ -211,7 +249,11 @@ def main(args: list[str]) -> int:
         if "2.0" in versions:
             setup.install_aside(PROJECT / "requirements-sqlalchemy-2.0.txt", OLDER)
         url = stack.enter_context(postgresql("PostgreSQL" in databases))
-        steps = plan(databases, versions, url, children.apart(Path(folder)), words)
+        base = children.apart(Path(folder))
+        if options.browser:
+            steps = [in_browser(base, words)]
+        else:
+            steps = plan(databases, versions, url, base, words)
         for step in steps:
             run(step, lenient=bool(words))
     print(summary(steps, time.monotonic() - start))
