@@ -192,7 +192,7 @@ def _rich(title: str, findings: list[Finding]) -> str:
         f'<tr class="{_CLASSES[f.level]}"><td><b>{f.level}</b></td>'
         f'<th scope="row"><code>{escape(f.where)}</code></th>'
         f'<td>{escape(f.what)}<pre class="ls-stmt">{escape(f.cure)}</pre>'
-        f'<div class="mute">{escape(f.lesson)}</div></td></tr>'
+        f'<div class="mute">{escape(f.check)}; {escape(f.lesson)}</div></td></tr>'
         for f in findings
     )
     used = {f.level for f in findings}
