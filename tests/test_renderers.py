@@ -15,9 +15,14 @@ from bs4 import BeautifulSoup
 
 from notebooks import LESSONS, cells
 
-KEPT = frozenset(
-    "a b br caption code col colgroup dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i img ins kbd li"
-    " ol p pre q s samp small span strong sub summary sup table tbody td tfoot th thead tr ul var".split()
+KEPT = set(
+    re.findall(
+        r"\w+",
+        """
+    a b br caption code col colgroup dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i img ins kbd li
+    ol p pre q s samp small span strong sub summary sup table tbody td tfoot th thead tr ul var
+    """,
+    )
 )
 ATTRIBUTES = {
     "a": ["href", "title"],
@@ -59,7 +64,8 @@ def left(html: str) -> str:
 def lost(html: str, plain: str) -> set[str]:
     """The words of the plain form that are not left of the rich one."""
     words = re.findall(r"\w+", OWN_WORDS.sub("", plain))
-    if "ls-sql" in html:  # how often it was sent, and how false is written, is the database's own
+    if "ls-sql" in html:
+        # How often it was sent, and how false is written, is the database's own.
         words = [word for word in words if not word.isdigit() and word != "false"]
     return set(words) - set(re.findall(r"\w+", left(html)))
 
