@@ -25,10 +25,6 @@ from notebooks import FOLDER, LESSONS, said
 
 PATIENCE = 60  # seconds until a test gives up
 SHOWN = ("stream", "display_data", "execute_result", "error")
-COUNT = (
-    "with Session(engine) as session:\n"
-    "    print(len(session.scalars(select(Program)).all()))"
-)
 
 
 def wait_until(true: Callable[[], object], what: str):
@@ -46,6 +42,27 @@ def lesson(number: str) -> dict:
     (path,) = (path for path in LESSONS if path.name.startswith(number))
     book = nbformat.read(path, as_version=4)
     return {cell.id: cell for cell in book.cells if cell.cell_type == "code"}
+
+
+CELLS = lesson("05")
+SETUP, MAPPING, DELETE = (
+    CELLS[name] for name in ("setup", "default-mapping", "default-delete")
+)
+FRESH = "fresh_tables(engine, Base, data=True)"
+ADD = (
+    "with Session(engine) as session:\n"
+    '    session.add(Program(name="One more"))\n'
+    "    session.commit()"
+)
+MANY = (
+    "with Session(engine) as session:\n"
+    '    session.add_all(Program(name=f"{n:060}") for n in range(20_000))\n'
+    "    session.commit()"
+)
+COUNT = (
+    "with Session(engine) as session:\n"
+    "    print(len(session.scalars(select(Program)).all()))"
+)
 
 
 class Cells:

@@ -11,7 +11,13 @@ import threading
 
 import pytest
 from faults import (
+    ADD,
+    CELLS,
     COUNT,
+    DELETE,
+    FRESH,
+    MAPPING,
+    SETUP,
     Kernel,
     as_stored,
     error_of,
@@ -25,17 +31,6 @@ from sqlalchemy import create_engine, make_url, text
 from lesson_support import database as module
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
-
-CELLS = lesson("05")
-SETUP, MAPPING, DELETE = (
-    CELLS[name] for name in ("setup", "default-mapping", "default-delete")
-)
-FRESH = "fresh_tables(engine, Base, data=True)"
-ADD = (
-    "with Session(engine) as session:\n"
-    '    session.add(Program(name="One more"))\n'
-    "    session.commit()"
-)
 
 
 def begun(kernel: Kernel) -> Kernel:

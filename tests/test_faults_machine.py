@@ -19,8 +19,15 @@ import psutil
 import psycopg
 import pytest
 from faults import (
+    ADD,
+    CELLS,
     COUNT,
+    DELETE,
+    FRESH,
+    MANY,
+    MAPPING,
     PATIENCE,
+    SETUP,
     Cells,
     Kernel,
     as_stored,
@@ -28,7 +35,6 @@ from faults import (
     filled,
     folder_for_all,
     home_that_refuses,
-    lesson,
     printed,
     red_box,
     server_programs,
@@ -41,21 +47,6 @@ from lesson_support.database import check_server, reset
 
 linux = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="only Linux tells a child of its owner"
-)
-CELLS = lesson("05")
-SETUP, MAPPING, DELETE = (
-    CELLS[name] for name in ("setup", "default-mapping", "default-delete")
-)
-FRESH = "fresh_tables(engine, Base, data=True)"
-ADD = (
-    "with Session(engine) as session:\n"
-    '    session.add(Program(name="One more"))\n'
-    "    session.commit()"
-)
-MANY = (
-    "with Session(engine) as session:\n"
-    '    session.add_all(Program(name=f"{n:060}") for n in range(20_000))\n'
-    "    session.commit()"
 )
 
 

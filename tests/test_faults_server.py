@@ -13,7 +13,13 @@ import uuid
 import psycopg
 import pytest
 from faults import (
+    CELLS,
     COUNT,
+    DELETE,
+    FRESH,
+    MANY,
+    MAPPING,
+    SETUP,
     Kernel,
     Others,
     Proxy,
@@ -23,7 +29,6 @@ from faults import (
     error_of,
     filled,
     folder_for_all,
-    lesson,
     printed,
     red_box,
     server_programs,
@@ -37,10 +42,6 @@ from lesson_support.database import reset
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 
-CELLS = lesson("05")
-SETUP, MAPPING, DELETE = (
-    CELLS[name] for name in ("setup", "default-mapping", "default-delete")
-)
 # An address of the loopback that no other run of the tests uses.
 FAR = f"127.77.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
 # A change that is on its way when something happens.
@@ -107,7 +108,7 @@ def kernel(server, one_kernel, learner):
 def lead(kernel: Kernel, url: str) -> None:
     """Begin the lesson on that server, with the rows of data/."""
     kernel.run(f"import os\nos.environ['LESSONS_DATABASE_URL'] = {str(url)!r}")
-    for cell in (SETUP, MAPPING, "fresh_tables(engine, Base, data=True)"):
+    for cell in (SETUP, MAPPING, FRESH):
         assert error_of(kernel.run(cell)) is None
 
 
@@ -291,7 +292,7 @@ def test_the_schema_is_dropped_under_a_lesson(server, kernel):
     )
     server.ask(f'DROP SCHEMA "{schema}" CASCADE')
     assert "there is no table with this name" in red_box(kernel.run(COUNT))
-    said = red_box(kernel.run("fresh_tables(engine, Base, data=True)"))
+    said = red_box(kernel.run(FRESH))
     assert said.endswith("nothing was changed: run the cell with connect(...) again.")
 
 
@@ -299,7 +300,7 @@ def test_the_database_is_read_only_for_a_while(server, kernel, learner):
     name = make_url(learner).username
     server.ask(f"ALTER ROLE {name} SET default_transaction_read_only = on")
     try:
-        said = red_box(kernel.run("fresh_tables(engine, Base, data=True)"))
+        said = red_box(kernel.run(FRESH))
         again = red_box(kernel.run(SETUP))
     finally:
         server.ask(f"ALTER ROLE {name} RESET default_transaction_read_only")
@@ -368,11 +369,6 @@ def test_a_killed_classroom_add_loses_nobody(server, tmp_path, monkeypatch):
         classroom.main(["remove", "--yes", *names])
 
 
-MANY = (
-    "with Session(engine) as session:\n"
-    '    session.add_all(Program(name=f"{n:060}") for n in range(20_000))\n'
-    "    session.commit()"
-)
 JOURNAL = (
     "from sqlalchemy import text\n"
     "with engine.connect() as connection:\n"
@@ -385,7 +381,6 @@ def test_the_disk_of_the_server_is_full(one_kernel):
     """First no table can grow; then PostgreSQL cannot even write its journal, and stops."""
     server_programs()
     full = "OperationalError: the disk of the database is full"
-    again = "fresh_tables(engine, Base, data=True)"
     with small_disk("120m") as home:
         server = Server(home, max_wal_size="32MB", min_wal_size="32MB")
         try:
@@ -394,10 +389,10 @@ def test_the_disk_of_the_server_is_full(one_kernel):
                 said = red_box(one_kernel.run(MANY))
                 assert said.startswith(full) and "or ask the server's owner to" in said
                 assert printed(one_kernel.run(COUNT)).startswith("8"), "it reads"
-                assert red_box(one_kernel.run(again)).startswith(full)
+                assert red_box(one_kernel.run(FRESH)).startswith(full)
                 assert printed(one_kernel.run(COUNT)).startswith("8"), "nothing is lost"
             assert error_of(one_kernel.run(MANY)) is None, "with some space it works"
-            one_kernel.run(again)
+            one_kernel.run(FRESH)
             with filled(home):
                 said = red_box(one_kernel.run(JOURNAL))
                 assert said.startswith((full, CLOSED))
