@@ -79,7 +79,6 @@ def plan(
     Takes the databases and the lines of SQLAlchemy to check, the URL of a PostgreSQL server where
     one is among them, the variables that all steps share, and further words for pytest.
     """
-    pytest = [sys.executable, "-m", "pytest", "-q", "--no-header", "-n", str(workers())]
     steps = []
     if "2.1" in versions:
         ruff = [sys.executable, "-m", "ruff", "check", "--output-format=concise", "."]
@@ -88,7 +87,7 @@ def plan(
             Step("style (ruff)", ruff, base),
             Step(
                 "unit tests",
-                [*pytest, "tests", "--ignore=tests/browser", *words],
+                [*pytest(), "tests", "--ignore=tests/browser", *words],
                 base | server,
                 REPORTS / "unit.xml",
             ),
@@ -99,7 +98,7 @@ def plan(
     kinds = [
         f"{database.lower()}-{line}" for line in versions for database in databases
     ]
-    check = [*pytest, "--dist=loadfile", "--no-loadscope-reorder"]
+    check = [*pytest(), "--dist=loadfile", "--no-loadscope-reorder"]
     check += [f"--lessons={kind}" for kind in kinds]
     check += [f"--lessons-postgresql={SERVER}", f"--lessons-older={OLDER}"]
     check += [f"--nbval-sanitize-with={PROJECT / 'tests' / 'nbval_sanitize.cfg'}"]
@@ -119,8 +118,7 @@ def in_browser(base: dict, words: list[str]) -> Step:
     """The step of --browser. Raises CommandError where there is no Chromium."""
     chromium()
     setup.install_aside(PROJECT / "requirements-browser.txt", BROWSER_TOOLS)
-    pytest = [sys.executable, "-m", "pytest", "-q", "--no-header", "-n", str(workers())]
-    command = [*pytest, "tests/browser", *words]
+    command = [*pytest(), "tests/browser", *words]
     environment = base | {"PYTHONPATH": str(BROWSER_TOOLS)}
     return Step("in Chromium", command, environment, REPORTS / "browser.xml")
 
@@ -134,6 +132,11 @@ def chromium() -> str:
             " and Ubuntu: sudo apt install chromium), then run the same command again"
         )
     return found
+
+
+def pytest() -> list[str]:
+    """The words that each step of pytest begins with."""
+    return [sys.executable, "-m", "pytest", "-q", "--no-header", "-n", str(workers())]
 
 
 def workers() -> int:
