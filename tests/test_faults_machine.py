@@ -177,14 +177,31 @@ def below(process: subprocess.Popen) -> list[psutil.Process]:
     return []
 
 
+def lives(process: psutil.Process) -> bool:
+    """Whether it still runs; one that has ended and that nobody has asked for does not."""
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def runs(word: str, process: subprocess.Popen) -> bool:
+    """Whether a command has started something that has `word` in its command line and runs now."""
+    for each in below(process):
+        with suppress(psutil.NoSuchProcess):  # also one that has ended meanwhile
+            if word in " ".join(each.cmdline()):
+                return True
+    return False
+
+
 def end(process: subprocess.Popen, number: int) -> None:
     """Send a signal to a command, and see it end with all that it started."""
     process.started = below(process)
     assert process.started
     process.send_signal(number)
     process.wait(PATIENCE)
-    _, alive = psutil.wait_procs(process.started, timeout=PATIENCE)
-    assert not alive, [each.cmdline() for each in alive]
+    wait_until(
+        lambda: not any(map(lives, process.started)), "the end of all it started"
+    )
 
 
 TOKEN = uuid.uuid4().hex
@@ -238,7 +255,7 @@ def test_lab_is_killed_and_started_again(workspace, monkeypatch):
                 until="now",
             )
             kernel.close()
-            assert any("postgres" in each.name() for each in below(killed))
+            assert runs("postgres", killed)
             end(killed, signal.SIGKILL)
         assert lab.is_free(port)
         with command(folder, *words) as again:
@@ -272,12 +289,10 @@ def test_test_is_killed_and_started_again(workspace, monkeypatch):
 
             def a_kernel_runs() -> bool:
                 assert killed.poll() is None, killed.communicate()[0]
-                return any(
-                    "ipykernel_launcher" in each.cmdline() for each in below(killed)
-                )
+                return runs("ipykernel_launcher", killed)
 
             wait_until(a_kernel_runs, "a lesson runs")
-            assert any("postgres" in each.name() for each in below(killed))
+            assert runs("postgres", killed)
             end(killed, signal.SIGKILL)
         left = list(folder.glob(f"{postgres.PREFIX}*"))
         wait_until(
