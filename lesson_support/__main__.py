@@ -10,6 +10,7 @@ COMMANDS = {
     "lab": "open JupyterLab on the first lesson",
     "test": "run every check, on SQLite and on PostgreSQL",
     "refresh": "run notebooks and store their outputs",
+    "setup": "fetch all packages, for later without network",
     "doctor": "say what is installed, which database answers and what to do",
     "reset": "throw your own workspace away",
     "classroom": "give each learner of a class a role on one PostgreSQL server",

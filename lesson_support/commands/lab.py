@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -169,6 +170,28 @@ def jupyter(notebook: Path, port: int, browser: bool, rest: list[str]) -> list[s
     return command + rest
 
 
+@contextlib.contextmanager
+def fetching() -> Iterator[None]:
+    """Fetches the packages that are not there yet, meanwhile; stopped with the command."""
+    if not setup.inside_venv() or setup.is_ready(whole=True):
+        yield
+        return
+    print("The packages of lessons 15 and 19 and of the tests are fetched meanwhile.")
+    command = [sys.executable, "-m", "lesson_support", "setup"]
+    child = subprocess.Popen(
+        command,
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for JupyterLab
+        preexec_fn=children.dies_with_owner(signal.SIGTERM),
+    )
+    try:
+        yield
+    finally:
+        child.terminate()
+        child.wait()
+
+
 def main(args: list[str]) -> int:
     """Runs JupyterLab until it is stopped, and returns its exit code."""
     cut = args.index("--") if "--" in args else len(args)
@@ -194,6 +217,7 @@ def main(args: list[str]) -> int:
             f"JupyterLab opens at http://localhost:{port}/lab. To stop it, press Ctrl-C here."
         )
         quieten()
+        stack.enter_context(fetching())
         command = jupyter(notebook, port, not options.no_browser, args[cut + 1 :])
         code = children.run(command, env=environment, cwd=PROJECT)
     return 0 if code in (130, -signal.SIGINT) else code

@@ -3,7 +3,12 @@
 An interpreter that already has everything in requirements.txt (CI, Binder, a container) is used as
 it is. Otherwise `.venv` is made, uv is put into it by pip, and uv installs requirements.txt. A
 stamp is written last, so that an interrupted set-up is done again by the next run.
+
+`lab` begins with requirements-start.txt alone, the part of it that JupyterLab and most lessons
+need, and has the command `setup` fetch the rest while the learner reads lesson 00.
 """
+
+import argparse
 
 import contextlib
 import errno
@@ -24,6 +29,7 @@ from lesson_support.commands import ASIDE, PROJECT, CommandError
 OLDEST = (3, 11)
 KNOWN = ((3, 14), (3, 13), (3, 12), (3, 11))
 REQUIREMENTS = PROJECT / "requirements.txt"
+FIRST = PROJECT / "requirements-start.txt"
 VENV = PROJECT / ".venv"
 STAMP = VENV / "lesson-support.json"
 MEGABYTES_NEEDED = 600
@@ -108,18 +114,22 @@ def venv_python() -> Path:
 def fingerprint() -> "dict[str, str]":
     """What the stamp must say for `.venv` to fit this project as it is now."""
     digest = hashlib.sha256()
-    for path in (REQUIREMENTS, PROJECT / "pyproject.toml"):
+    for path in (REQUIREMENTS, FIRST, PROJECT / "pyproject.toml"):
         digest.update(path.read_bytes())
     return {"requirements": digest.hexdigest(), "project": str(PROJECT)}
 
 
-def is_ready() -> bool:
-    """Whether `.venv` was finished for this project, here, and nothing has vanished from it."""
+def is_ready(whole: bool) -> bool:
+    """Whether `.venv` was finished for this project, here, and nothing has vanished from it.
+
+    With `whole`, everything must be there, else what JupyterLab and most lessons need.
+    """
     try:
         stamp = json.loads(STAMP.read_text(encoding="utf-8"))
         packages = set(os.listdir(VENV / stamp["folder"]))
         return (
-            all(stamp[key] == value for key, value in fingerprint().items())
+            (stamp["whole"] or not whole)
+            and all(stamp[key] == value for key, value in fingerprint().items())
             and packages.issuperset(stamp["packages"])
             and venv_python().exists()
             and (not inside_venv() or stamp["python"] == repr(sys.version))
@@ -145,8 +155,9 @@ def enter_environment(args: "list[str]") -> "int | None":
     # `.venv` is the lessons' own: its modules are compiled once, which makes a kernel start in half
     # the time. https://docs.python.org/3/using/cmdline.html#envvar-PYTHONDONTWRITEBYTECODE
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    if not is_ready():
-        make_environment()
+    whole = args[0] != "lab"
+    if not is_ready(whole):
+        make_environment(whole)
     elif inside_venv():
         return None
     command = [str(venv_python()), "-m", "lesson_support", *args]
@@ -156,25 +167,52 @@ def enter_environment(args: "list[str]") -> "int | None":
     os.execv(command[0], command)
 
 
-def make_environment() -> None:
+def make_environment(whole: bool) -> None:
     """Makes `.venv`, or finishes or repairs it. Raises CommandError with one sentence."""
     with guarded(), only_one():
-        if is_ready():
+        if is_ready(whole):
             return
-        say("Setting up the lessons in .venv (once; about half a minute, some 400 MB)")
-        check_space()
-        uv = rescue_uv()
-        say("1/3 a fresh environment")
-        empty_environment()
-        if uv is None:
-            say("2/3 the installer uv")
-            uv = put_uv()
+        if is_ready(whole=False):
+            say("Fetching the packages that are not there yet (once)")
+            add_the_rest()
         else:
-            say("2/3 the installer uv: found")
-        say("3/3 the packages")
-        install(uv, venv_python(), "--no-deps", "-r", str(REQUIREMENTS))
-        write_stamp()
-        say("The environment is ready.")
+            begin(REQUIREMENTS if whole else FIRST)
+        write_stamp(whole)
+
+
+def begin(requirements: Path) -> None:
+    """Makes `.venv` anew with what a requirements file names."""
+    say("Setting up the lessons in .venv (once; about half a minute, some 400 MB)")
+    check_space()
+    uv = rescue_uv()
+    say("1/3 a fresh environment")
+    empty_environment()
+    if uv is None:
+        say("2/3 the installer uv")
+        uv = put_uv()
+    else:
+        say("2/3 the installer uv: found")
+    say("3/3 the packages")
+    install(uv, venv_python(), "--no-deps", "-r", str(requirements))
+    say("The environment is ready.")
+
+
+def add_the_rest() -> None:
+    """Adds to `.venv` what requirements-start.txt leaves out.
+
+    Each of those packages is written anew: an earlier try may have been killed in the middle of one.
+    """
+    first = set(FIRST.read_text(encoding="utf-8").splitlines())
+    lines = REQUIREMENTS.read_text(encoding="utf-8").splitlines()
+    rest = ASIDE / "requirements-rest.txt"
+    rest.write_text(
+        "".join(f"{line}\n" for line in lines if line not in first), encoding="utf-8"
+    )
+    install(
+        find_uv() or put_uv(),
+        venv_python(),
+        *("--no-deps", "--reinstall", "-r", str(rest)),
+    )
 
 
 @contextlib.contextmanager
@@ -343,8 +381,8 @@ def sentence_for(failure: str, text: str) -> str:
     return f"{failure} ({last.strip()}); see the lines above, {again}"
 
 
-def write_stamp() -> None:
-    """Says in `.venv` what it was made for; the last step, in one piece."""
+def write_stamp(whole: bool) -> None:
+    """Says in `.venv` what it was made for, and if all is there; the last step, in one piece."""
     query = "import sys, sysconfig; print(repr(sys.version)); print(sysconfig.get_path('purelib'))"
     said = subprocess.check_output(
         [str(venv_python()), "-c", query], universal_newlines=True
@@ -352,6 +390,7 @@ def write_stamp() -> None:
     python, folder = said.splitlines()
     stamp = dict(
         fingerprint(),
+        whole=whole,
         python=python,
         folder=os.path.relpath(folder, VENV),
         packages=sorted(name for name in os.listdir(folder) if name != "__pycache__"),
@@ -386,3 +425,14 @@ def install_aside(requirements: Path, folder: Path, *options: str) -> None:
                 [*pip, "--disable-pip-version-check", *what], "it cannot be installed"
             )
         stamp.write_text(wanted, encoding="utf-8")
+
+
+def main(args: "list[str]") -> int:
+    """Says that all packages are there: the environment was made before this is called."""
+    argparse.ArgumentParser(
+        prog="python3 -m lesson_support setup",
+        description="Fetches all packages, and opens nothing: for a machine that will be without"
+        " network later.",
+    ).parse_args(args)
+    say("All packages are there.")
+    return 0
