@@ -22,7 +22,7 @@ from urllib.request import urlopen
 import websocket
 from ratios import TURNS, Ratio
 
-from lesson_support.commands import PROJECT, lab
+from lesson_support.commands import PROJECT, lab, setup
 
 FIRST = "notebooks/00-start-here.ipynb"
 SECONDS = 600
@@ -138,10 +138,9 @@ def without_uv(environment: dict) -> dict:
 
 
 def with_uv(environment: dict) -> dict:
-    """The same environment on a machine that has uv: that of `.venv`."""
-    found = str(Path(sys.executable).parent)
+    """The same environment on a machine that has uv: the one of this set-up."""
     place = tempfile.mkdtemp()
-    os.symlink(Path(found) / "uv", Path(place) / "uv")
+    os.symlink(setup.find_uv(), Path(place) / "uv")
     return environment | {"PATH": f"{place}{os.pathsep}{environment['PATH']}"}
 
 
