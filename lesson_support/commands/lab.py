@@ -188,7 +188,11 @@ def fetching() -> Iterator[None]:
     try:
         yield
     finally:
-        child.terminate()
+        with contextlib.suppress(OSError):  # it has ended
+            if os.name == "posix":
+                os.killpg(child.pid, signal.SIGTERM)  # the installer that it runs too
+            else:
+                child.terminate()
         child.wait()
 
 
