@@ -116,13 +116,28 @@ def theirs(project: Path, environment: dict) -> None:
     """The usual README's three commands; those that are done already are left out."""
     python = project / ".usual" / "bin" / "python"
     if not python.exists():
-        quiet = {"cwd": project, "env": environment, "check": True}
-        quiet |= {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run([base_python(), "-m", "venv", ".usual"], **quiet)
-        install = [str(python), "-m", "pip", "install", "-r", "requirements.txt"]
-        subprocess.run(install, **quiet)
+        their_packages(project, environment)
     command = [str(python), "-m", "jupyterlab", "--no-browser", "--allow-root"]
     first_cell([*command, "--port=PORT"], project, environment)
+
+
+def their_packages(project: Path, environment: dict) -> None:
+    """The first two of the three commands."""
+    quietly([base_python(), "-m", "venv", ".usual"], project, environment)
+    python = str(project / ".usual" / "bin" / "python")
+    install = [python, "-m", "pip", "install", "-r", "requirements.txt"]
+    quietly(install, project, environment)
+
+
+def our_packages(project: Path, environment: dict) -> None:
+    """Everything at once, as `test` and each command but `lab` has it."""
+    quietly([base_python(), "-m", "lesson_support", "setup"], project, environment)
+
+
+def quietly(command: list[str], project: Path, environment: dict) -> None:
+    """Runs a command to its good end."""
+    hidden = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(command, cwd=project, env=environment, check=True, **hidden)
 
 
 def base_python() -> str:
@@ -155,11 +170,17 @@ def measured() -> Iterator[Ratio]:
             f"{what}, second time: another clone, warm cache", usual, 1 / 2, digits=1
         ),
         Ratio("the same clone started again", "`jupyter lab`", None, digits=1),
+        Ratio(
+            "clone to all packages, cold package cache",
+            usual.rpartition(",")[0],
+            None,
+            digits=1,
+        ),
     ]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         for _ in range(TURNS):
-            mine, uv, warm, again = lines
+            mine, uv, warm, again, packages = lines
             usual_cold, usual_warm, usual_again = turn(folder, theirs)
             for line in (mine, uv):
                 line.theirs.append(usual_cold)
@@ -171,6 +192,12 @@ def measured() -> Iterator[Ratio]:
                 line.ours.append(value)
             environment = with_uv(caches(folder, cold=True))
             uv.ours.append(timed(lambda e=environment: ours(clone(folder), e)))
+            for seconds, way in (
+                (packages.theirs, their_packages),
+                (packages.ours, our_packages),
+            ):
+                environment = without_uv(caches(folder, cold=True))
+                seconds.append(timed(lambda w=way, e=environment: w(clone(folder), e)))
     yield from lines
 
 

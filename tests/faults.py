@@ -37,6 +37,13 @@ def wait_until(true: Callable[[], object], what: str):
     return found
 
 
+def lives(number: int) -> bool:
+    """Whether that process runs; one that has ended and that nobody has asked for does not."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 def lesson(number: str) -> dict:
     """The code cells of a lesson by their ids, as nbformat reads them."""
     (path,) = (path for path in LESSONS if path.name.startswith(number))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from faults import lives, wait_until
 
 from lesson_support.commands import (
     PROJECT,
@@ -24,6 +25,7 @@ from lesson_support.commands import (
     lab,
     refresh,
     reset,
+    setup,
 )
 from lesson_support.commands import test as testing
 
@@ -116,6 +118,40 @@ def test_lab_says_which_database_and_never_its_url(monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert f"the PostgreSQL server that {lab.DATABASE} names" in printed
     assert "secret" not in printed and "example" not in printed
+
+
+@pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX's")
+def test_lab_fetches_the_rest_meanwhile_and_stops_that_too(
+    monkeypatch, tmp_path, capsys
+):
+    started(monkeypatch)
+    note = tmp_path / "pid"
+    script = (
+        "import pathlib, subprocess, sys, time\n"
+        f"child = subprocess.Popen([{sys.executable!r}, '-c', 'import time; time.sleep(99)'])\n"
+        f"pathlib.Path({str(tmp_path / 'draft')!r}).write_text(str(child.pid))\n"
+        f"pathlib.Path({str(tmp_path / 'draft')!r}).rename({str(note)!r})\n"
+        "time.sleep(99)"
+    )
+    monkeypatch.setattr(lab, "FETCH", script)
+    monkeypatch.setattr(lab, "quieten", lambda: None)
+    monkeypatch.setattr(setup, "inside_venv", lambda: True)
+    monkeypatch.setattr(setup, "is_ready", lambda whole: not whole)
+
+    def jupyterlab(command, env, cwd):
+        wait_until(note.exists, "the installer runs")
+        return 0
+
+    monkeypatch.setattr(children, "run", jupyterlab)
+    assert lab.main([]) == 0
+    assert "are fetched meanwhile" in capsys.readouterr().out
+    installer = int(note.read_text())
+    wait_until(lambda: not lives(installer), "the installer ends")
+    note.unlink()
+    monkeypatch.setattr(setup, "is_ready", lambda whole: True)
+    monkeypatch.setattr(children, "run", lambda *words, **options: 0)
+    lab.main([])
+    assert "meanwhile" not in capsys.readouterr().out and not note.exists()
 
 
 def test_lab_hands_the_local_server_down(monkeypatch, capsys):

@@ -35,6 +35,7 @@ from faults import (
     filled,
     folder_for_all,
     home_that_refuses,
+    lives,
     printed,
     red_box,
     server_programs,
@@ -177,13 +178,6 @@ def below(process: subprocess.Popen) -> list[psutil.Process]:
     return []
 
 
-def lives(process: psutil.Process) -> bool:
-    """Whether it still runs; one that has ended and that nobody has asked for does not."""
-    with suppress(psutil.NoSuchProcess):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False
-
-
 def runs(word: str, process: subprocess.Popen) -> bool:
     """Whether a command has started something that has `word` in its command line and runs now."""
     for each in below(process):
@@ -199,9 +193,8 @@ def end(process: subprocess.Popen, number: int) -> None:
     assert process.started
     process.send_signal(number)
     process.wait(PATIENCE)
-    wait_until(
-        lambda: not any(map(lives, process.started)), "the end of all it started"
-    )
+    started = [each.pid for each in process.started]
+    wait_until(lambda: not any(map(lives, started)), "the end of all it started")
 
 
 TOKEN = uuid.uuid4().hex

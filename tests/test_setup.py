@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from lesson_support import __main__ as start
 from lesson_support.commands import PROJECT, CommandError, setup
@@ -28,12 +30,13 @@ def project(tmp_path, monkeypatch):
     """A project folder of its own, without an environment."""
     folder = tmp_path / "a b"
     folder.mkdir()
-    for name in ("requirements.txt", "pyproject.toml"):
+    for name in ("requirements.txt", "requirements-start.txt", "pyproject.toml"):
         (folder / name).write_text("# nothing\n")
     names = {
         "PROJECT": folder,
         "ASIDE": folder / ".lessons",
         "REQUIREMENTS": folder / "requirements.txt",
+        "FIRST": folder / "requirements-start.txt",
         "VENV": folder / ".venv",
         "STAMP": folder / ".venv" / "lesson-support.json",
     }
@@ -42,7 +45,7 @@ def project(tmp_path, monkeypatch):
     return folder
 
 
-def finish(folder: Path) -> Path:
+def finish(folder: Path, whole: bool = True) -> Path:
     """A finished `.venv` that holds one package, made without any installer."""
     packages = folder / ".venv/lib/packages"
     packages.mkdir(parents=True)
@@ -51,6 +54,7 @@ def finish(folder: Path) -> Path:
     python.parent.mkdir(parents=True, exist_ok=True)
     python.touch()
     stamp = {"python": "any", "folder": "lib/packages", "packages": ["sqlalchemy"]}
+    stamp["whole"] = whole
     setup.STAMP.write_text(json.dumps({**stamp, **setup.fingerprint()}))
     return packages
 
@@ -174,33 +178,34 @@ def test_a_finished_environment_is_entered_and_nothing_is_made(project, monkeypa
     assert entered[0][1:] == ["-m", "lesson_support", "lab", "--port", "9"]
 
 
-def test_ready_only_while_nothing_has_changed(project):
+@pytest.mark.parametrize("whole", [True, False])
+def test_ready_only_while_nothing_has_changed(project, whole):
     packages = finish(project)
-    assert setup.is_ready()
+    assert setup.is_ready(whole)
     (packages / "more").mkdir()
-    assert setup.is_ready(), "a learner's own package does no harm"
+    assert setup.is_ready(whole), "a learner's own package does no harm"
     (packages / "sqlalchemy").rmdir()
-    assert not setup.is_ready(), "a package vanished"
+    assert not setup.is_ready(whole), "a package vanished"
     (packages / "sqlalchemy").mkdir()
     setup.venv_python().unlink()
-    assert not setup.is_ready(), "the interpreter vanished"
+    assert not setup.is_ready(whole), "the interpreter vanished"
     setup.venv_python().touch()
     setup.REQUIREMENTS.write_text("more==1\n")
-    assert not setup.is_ready(), "the requirements changed"
+    assert not setup.is_ready(whole), "the requirements changed"
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"python": "any"}'])
 def test_a_half_written_stamp_counts_as_none(project, text):
     finish(project)
     setup.STAMP.write_text(text)
-    assert not setup.is_ready()
+    assert not setup.is_ready(whole=False)
 
 
 def test_a_moved_folder_is_not_ready(project, monkeypatch):
     finish(project)
     stamp = json.loads(setup.STAMP.read_text())
     setup.STAMP.write_text(json.dumps({**stamp, "project": "/somewhere/else"}))
-    assert not setup.is_ready()
+    assert not setup.is_ready(whole=False)
 
 
 def test_the_stamp_comes_last(project, monkeypatch):
@@ -210,15 +215,70 @@ def test_the_stamp_comes_last(project, monkeypatch):
     monkeypatch.setattr(setup, "empty_environment", lambda: steps.append("venv"))
     monkeypatch.setattr(setup, "put_uv", lambda: steps.append("uv") or Path("uv"))
     monkeypatch.setattr(setup, "install", lambda *words: steps.append("packages"))
-    monkeypatch.setattr(setup, "write_stamp", lambda: steps.append("stamp"))
-    setup.make_environment()
+    monkeypatch.setattr(setup, "write_stamp", lambda whole: steps.append("stamp"))
+    setup.make_environment(whole=True)
     assert steps == ["venv", "uv", "packages", "stamp"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the stub is a shell script")
+def test_lab_begins_with_a_part_and_any_other_command_adds_the_rest(
+    project, tmp_path, monkeypatch
+):
+    """Also where the rest was killed half-way: each of its packages is then written anew."""
+    setup.FIRST.write_text("# head\nfirst==1\n-e .\n")
+    setup.REQUIREMENTS.write_text("# another head\nfirst==1\nsecond==2\n-e .\n")
+    log, asked = tmp_path / "log", []
+    script = f"""
+for word in "$@"; do case $word in *.txt) echo "$*" >> '{log}'; cat "$word" >> '{log}';; esac; done
+[ ! -e '{tmp_path}/broken' ]"""
+    stub(tmp_path, "uv", script)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(setup, "is_satisfied", lambda: False)
+    monkeypatch.setattr(os, "execv", lambda path, words: asked.append(words[3]))
+
+    def done(command: str) -> list[str]:
+        log.write_text("")
+        setup.enter_environment([command])
+        assert asked.pop() == command
+        return log.read_text().splitlines()
+
+    words = done("lab")
+    assert words[1:] == ["# head", "first==1", "-e ."] and "--reinstall" not in words[0]
+    assert setup.is_ready(whole=False) and not setup.is_ready(whole=True)
+    assert done("lab") == [], "what it needs is there"
+    (tmp_path / "broken").touch()
+    with pytest.raises(CommandError, match="cannot be installed"):
+        setup.enter_environment(["setup"])
+    assert setup.is_ready(whole=False) and not setup.is_ready(whole=True)
+    (tmp_path / "broken").unlink()
+    words = done("doctor")
+    assert words[1:] == ["# another head", "second==2"] and "--reinstall" in words[0]
+    assert setup.is_ready(whole=True)
+    assert done("test") == done("lab") == []
+    setup.STAMP.unlink()
+    assert done("test")[1:] == ["# another head", "first==1", "second==2", "-e ."]
+
+
+def test_what_lab_begins_with_needs_nothing_that_comes_later():
+    """But for jedi, without which IPython completes code by what is there."""
+    begin = setup.pins(setup.FIRST.read_text(encoding="utf-8"))
+    whole = setup.pins(setup.REQUIREMENTS.read_text(encoding="utf-8"))
+    assert begin.items() < whole.items()
+    later = whole.keys() - begin.keys()
+    assert {"jedi", "mypy", "pytest"} <= later
+    here = {"extra": ""}
+    for name in begin:
+        for text in setup.metadata.requires(name) or []:
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate(here):
+                needs = canonicalize_name(needed.name)
+                assert needs not in later - {"jedi"}, (name, needs)
 
 
 def test_no_disk_space_is_one_sentence(project, monkeypatch):
     monkeypatch.setattr(setup, "MEGABYTES_NEEDED", 10**12)
     with pytest.raises(CommandError, match="MB free and the lessons need"):
-        setup.make_environment()
+        setup.make_environment(whole=False)
     assert not setup.VENV.exists()
 
 
@@ -228,7 +288,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(project, monkeypatch):
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(CommandError, match="cannot be written to; copy the lessons"):
-        setup.make_environment()
+        setup.make_environment(whole=False)
 
 
 @pytest.mark.parametrize("module", ["venv", "ensurepip"])

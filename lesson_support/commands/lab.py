@@ -18,6 +18,13 @@ from lesson_support.commands import PROJECT, CommandError, children, postgres, s
 NOTEBOOKS = PROJECT / "notebooks"
 FIRST = NOTEBOOKS / "00-start-here.ipynb"
 USUAL_PORT = 8888
+# Later, so that JupyterLab and the first kernel have the disk to themselves when they start.
+FETCH = """
+import runpy, sys, time
+time.sleep(10)
+sys.argv[1:] = ["setup"]
+runpy.run_module("lesson_support", run_name="__main__")
+"""
 DATABASE = "LESSONS_DATABASE_URL"
 
 
@@ -177,9 +184,8 @@ def fetching() -> Iterator[None]:
         yield
         return
     print("The packages of lessons 15 and 19 and of the tests are fetched meanwhile.")
-    command = [sys.executable, "-m", "lesson_support", "setup"]
     child = subprocess.Popen(
-        command,
+        [sys.executable, "-c", FETCH],
         cwd=PROJECT,
         stdin=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for JupyterLab

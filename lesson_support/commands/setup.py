@@ -9,7 +9,6 @@ need, and has the command `setup` fetch the rest while the learner reads lesson 
 """
 
 import argparse
-
 import contextlib
 import errno
 import hashlib
