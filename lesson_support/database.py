@@ -23,6 +23,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from ._pool import CellPool
 from .errors import LessonError, connection_sentence, install_handler
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def connect(lesson: str, *, fresh: bool = True) -> Engine:
     Returns:
         An Engine from `sqlalchemy.create_engine`. On SQLite every connection has
         `PRAGMA foreign_keys=ON` (https://www.sqlite.org/foreignkeys.html#fk_enable); on PostgreSQL
+        a connection is closed when its cell ends or, in a program, when it is given back, and
         `search_path` is the schema alone, so that no other table is ever seen or dropped
         (https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATH).
 
@@ -340,8 +342,8 @@ def _postgresql_engine(
     settings = {**_PATIENCE, "application_name": schema}
     engine = create(
         url,
-        poolclass=NullPool,
-        pool_reset_on_return=None,  # it is closed then, which rolls back as well
+        poolclass=CellPool if create is create_engine else NullPool,
+        pool_reset_on_return=None,  # in a transaction it is closed, which rolls back as well
         connect_args=settings,
     )
 

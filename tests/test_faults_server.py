@@ -122,6 +122,55 @@ def way(server, kernel, learner):
     lead(kernel, learner)
 
 
+WHO = """
+def who():
+    with engine.connect() as connection:
+        return connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+"""
+
+
+def test_a_cell_has_one_connection_and_leaves_none(server, kernel):
+    """Several at once where it asks for several; what a cell left in a transaction is closed later."""
+    kernel.run(WHO)
+    first = printed(kernel.run("print(len({who() for _ in range(5)}), who())"))
+    assert not server.held()
+    second = printed(kernel.run("print(len({who() for _ in range(5)}), who())"))
+    assert not server.held()
+    assert first.startswith("1 ") and second.startswith("1 ") and first != second
+    both = "with engine.connect() as one:\n    print(one.closed, len({who(), who()}))"
+    assert printed(kernel.run(f"{both}\n    one.exec_driver_sql('SELECT 1')")) == (
+        "False 1"
+    )
+    assert not server.held()
+    count = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'lesson_%%'"
+    )
+    two = (
+        "with engine.connect() as one, engine.connect() as two:\n"
+        "    print(one.connection.info is two.connection.info)\n"
+        "with engine.connect() as one:\n"
+        f'    print(one.exec_driver_sql("{count}").scalar())'
+    )
+    assert printed(kernel.run(two)).split() == ["False", "1"], "one of the two was kept"
+    kernel.run("session = Session(engine)\nsession.connection()\nwho()")
+    assert len(server.held()) == 1, "the one of the open Session"
+    assert printed(kernel.run("session.rollback()\nprint(len({who(), who()}))")) == "1"
+    assert not server.held()
+
+
+def test_a_connection_in_a_failed_transaction_is_not_used_again(server, kernel):
+    kernel.run(WHO)
+    fails = (
+        "raw = engine.raw_connection()\n"
+        "before = raw.dbapi_connection.info.backend_pid\n"
+        "try:\n    raw.dbapi_connection.execute('SELECT 1/0')\n"
+        "except Exception as error:\n    print(type(error).__name__)\n"
+        "raw.close()\n"
+        "print(who() != before)"
+    )
+    assert printed(kernel.run(fails)).split() == ["DivisionByZero", "True"]
+
+
 @pytest.mark.parametrize("end", ["kill", "stop"])
 def test_the_server_ends_between_two_cells(server, kernel, end):
     getattr(server, end)()
