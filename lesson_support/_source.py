@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 
 
 def statement_at(source: str, lineno: int) -> tuple[int, str]:
@@ -22,15 +23,21 @@ def statement_at(source: str, lineno: int) -> tuple[int, str]:
     """
     lines = source.splitlines()
     first = lineno
-    try:
-        node: ast.AST | None = ast.parse(source)
-    except (SyntaxError, ValueError):
-        node = None
+    node = _parsed(source)
     while node is not None:
         node = next((child for child in _inside(node) if _holds(child, lineno)), None)
         if node is not None:
             first = _first_line(node)
     return first, lines[first - 1].strip() if 0 < first <= len(lines) else ""
+
+
+# Each line that a cell sent something from is looked up in the same cell.
+@lru_cache(maxsize=4)
+def _parsed(source: str) -> ast.AST | None:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError):
+        return None
 
 
 def _inside(node: ast.AST) -> list[ast.AST]:
